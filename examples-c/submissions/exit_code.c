@@ -1,0 +1,5 @@
+/* Gives up on the first test. */
+int main(void)
+{
+    return 3;
+}

@@ -1,0 +1,158 @@
+//! The init's life after the program's exec: reap what is orphaned, tell how the program ended, and
+//! leave nobody alive.
+
+use crate::child::arch::{nr, syscall};
+use crate::child::channel;
+use crate::child::interpreter::{Context, SLOTS};
+use crate::child::plan::{Ended, Header, Note, mode, request};
+use crate::exit;
+use crate::spawn::{POLLIN, Pollfd};
+
+const SIGKILL: usize = 9;
+const SIGCHLD: usize = 17;
+const O_CLOEXEC_NONBLOCK: usize = 0o2000000 | 0o4000;
+const P_ALL: usize = 0;
+const WNOHANG: usize = 1;
+const WEXITED: usize = 4;
+
+/// The parts of siginfo_t that waitid(2) fills.
+#[repr(C)]
+struct Siginfo {
+    signo: i32,
+    errno: i32,
+    code: i32,
+    padding: i32,
+    pid: i32,
+    uid: u32,
+    status: i32,
+    rest: [u8; 100],
+}
+
+static mut SIGINFO: Siginfo = Siginfo { signo: 0, errno: 0, code: 0, padding: 0, pid: 0, uid: 0, status: 0, rest: [0; 100] };
+static mut ENDED: Ended = Ended { note: Note { kind: request::ENDED, first: 0, second: 0, reserved: 0 }, usage: [0; 18] };
+/// What a signalfd gives, and the list of children: read and thrown away, or parsed at once.
+static mut BUFFER: [u8; 4096] = [0; 4096];
+
+/// Reaps until the program has ended, the host is gone, or the host says so; then ends everything.
+pub fn reap_until_the_end(context: &Context, header: &Header, program: i32) -> ! {
+    // SAFETY: masked to the array's size.
+    let children = unsafe { *context.slots.as_ptr().add(header.children_slot as usize & (SLOTS - 1)) } as i32;
+    let children = if header.mode & mode::PID_NAMESPACE != 0 { -1 } else { children };
+    close_all_but([context.socket, header.host_pidfd, children]);
+
+    let mask: u64 = 1 << (SIGCHLD - 1);
+    // SAFETY: reads the mask. A SIGCHLD that is pending already counts.
+    let signals = unsafe { syscall(nr::SIGNALFD4, [usize::MAX, &raw const mask as usize, 8, O_CLOEXEC_NONBLOCK, 0, 0]) } as i32;
+    let mut polled = [signals, header.host_pidfd, context.socket].map(|fd| Pollfd { fd, events: POLLIN, revents: 0 });
+    loop {
+        // SAFETY: three entries, in this frame.
+        unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 3, 0, 0, 0, 0]) };
+        if polled[0].revents != 0 && reap(signals, program, context.socket) || polled[1].revents != 0 {
+            break;
+        }
+        // The host says KILL, or nobody is there any more to hear of the end.
+        if polled[2].revents != 0 {
+            kill(program as usize);
+            polled[2].fd = -1;
+        }
+    }
+    if children >= 0 {
+        kill_children(signals, children);
+    } else if header.mode & mode::PID_NAMESPACE == 0 {
+        // Without a list only the program itself is known by its pid, and it may be reaped already.
+        kill(program as usize);
+    }
+    // In a pid namespace of its own the kernel now kills and reaps everybody else.
+    exit(0)
+}
+
+/// Reaps what has ended; true: the program did, and the host has been told how.
+fn reap(signals: i32, program: i32, socket: i32) -> bool {
+    // SAFETY: the only user of the buffer.
+    unsafe { syscall(nr::READ, [signals as usize, (&raw mut BUFFER) as usize, 4096, 0, 0, 0]) };
+    loop {
+        // SAFETY: the only user of these statics; the kernel writes a siginfo and a rusage.
+        let (reaped, info) = unsafe {
+            (*&raw mut SIGINFO).pid = 0;
+            let usage = (&raw mut ENDED.usage) as usize;
+            (syscall(nr::WAITID, [P_ALL, 0, (&raw mut SIGINFO) as usize, WEXITED | WNOHANG, usage, 0]), &*&raw const SIGINFO)
+        };
+        if reaped < 0 || info.pid == 0 {
+            return false;
+        }
+        if info.pid != program {
+            continue;
+        }
+        // SAFETY: as above; the socket is ours.
+        unsafe {
+            let ended = &mut *&raw mut ENDED;
+            ended.note.first = info.code;
+            ended.note.second = info.status;
+            channel::send(socket, (&raw const *ended).cast(), size_of::<Ended>(), -1);
+        }
+        return true;
+    }
+}
+
+/// Without a pid namespace: kills every child until there is none. What a killed child leaves behind
+/// becomes a child of this process (it is a subreaper), and is killed in the next round. A child
+/// that was not waited for keeps its pid, so no stranger can be hit.
+fn kill_children(signals: i32, children: i32) {
+    const ROUND_NS: i64 = 2_000_000;
+    loop {
+        // SAFETY: the only user of the buffer.
+        let len = unsafe { syscall(nr::PREAD64, [children as usize, (&raw mut BUFFER) as usize, 4096, 0, 0, 0]) };
+        if len <= 0 {
+            return;
+        }
+        let mut killed = false;
+        let mut pid = 0usize;
+        for n in 0..len as usize {
+            // SAFETY: n < len <= 4096.
+            let byte = unsafe { (&raw const BUFFER).cast::<u8>().add(n).read() };
+            if byte.is_ascii_digit() {
+                pid = pid * 10 + usize::from(byte - b'0');
+                continue;
+            }
+            if pid > 1 {
+                killed |= kill(pid);
+            }
+            pid = 0;
+        }
+        if !killed {
+            return;
+        }
+        let mut polled = Pollfd { fd: signals, events: POLLIN, revents: 0 };
+        let time = [0i64, ROUND_NS];
+        // SAFETY: one entry and a time, in this frame.
+        unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 1, &raw const time as usize, 0, 0, 0]) };
+        reap(signals, -1, -1);
+    }
+}
+
+/// Kills a child; true if that was possible.
+fn kill(pid: usize) -> bool {
+    // SAFETY: a child that was not waited for keeps its pid: nobody else is hit.
+    unsafe { syscall(nr::KILL, [pid, SIGKILL, 0, 0, 0, 0]) == 0 }
+}
+
+/// Closes every descriptor but these three; -1 counts for none.
+fn close_all_but(keep: [i32; 3]) {
+    let mut from = 0;
+    loop {
+        // The lowest one that is still ahead.
+        let next = keep.iter().fold(i32::MAX, |next, &fd| if fd >= from && fd < next { fd } else { next });
+        if next == i32::MAX {
+            return close_range(from as usize, u32::MAX as usize);
+        }
+        if next > from {
+            close_range(from as usize, next as usize - 1);
+        }
+        from = next + 1;
+    }
+}
+
+fn close_range(first: usize, last: usize) {
+    // SAFETY: descriptors that nothing here uses.
+    unsafe { syscall(nr::CLOSE_RANGE, [first, last, 0, 0, 0, 0]) };
+}

@@ -1,0 +1,74 @@
+//! Notes from the init, as the host receives them: with the sender's pid as our pid namespace knows
+//! it, and perhaps a pidfd.
+
+use core::ffi::c_int;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::child::plan::{Ended, Note};
+
+/// What came.
+pub enum Received {
+    /// A note, its sender, and a descriptor.
+    Note(Ended, c_int, Option<OwnedFd>),
+    /// Not yet anything.
+    Nothing,
+    /// Nobody is left who could send.
+    End,
+}
+
+impl core::ops::Deref for Ended {
+    type Target = Note;
+    fn deref(&self) -> &Note {
+        &self.note
+    }
+}
+
+/// Room for SCM_CREDENTIALS and one descriptor.
+#[repr(C, align(8))]
+struct ControlBuffer([u8; 128]);
+
+/// Receives without waiting; `peek`: the note stays for the next one who looks.
+pub fn receive(channel: &OwnedFd, peek: bool) -> Received {
+    let mut note = Ended { note: Note::default(), usage: [0; 18] };
+    let mut control = ControlBuffer([0; 128]);
+    let mut iovec = libc::iovec { iov_base: (&raw mut note).cast(), iov_len: size_of::<Ended>() };
+    // SAFETY: all zero is a valid msghdr.
+    let mut header: libc::msghdr = unsafe { core::mem::zeroed() };
+    header.msg_iov = &mut iovec;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = control.0.len() as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | if peek { libc::MSG_PEEK } else { 0 };
+    let received = loop {
+        // SAFETY: the header and all it points to live in this frame.
+        let received = unsafe { libc::recvmsg(channel.as_raw_fd(), &mut header, flags) };
+        if received >= 0 || crate::sys::errno() != libc::EINTR {
+            break received;
+        }
+    };
+    match received {
+        0 => return Received::End,
+        ..0 if crate::sys::errno() == libc::EAGAIN => return Received::Nothing,
+        ..0 => return Received::End,
+        _ => {}
+    }
+    let (mut sender, mut fd) = (0, None);
+    // SAFETY: the kernel filled the header; the macros walk what it wrote.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(&header);
+        while let Some(head) = message.as_ref() {
+            let data = libc::CMSG_DATA(head);
+            match (head.cmsg_level, head.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {
+                    sender = data.cast::<libc::ucred>().read_unaligned().pid
+                }
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    fd = Some(OwnedFd::from_raw_fd(data.cast::<c_int>().read_unaligned()))
+                }
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(&header, head);
+        }
+    }
+    Received::Note(note, sender, fd)
+}

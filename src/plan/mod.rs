@@ -1,0 +1,75 @@
+//! From a runner to a plan: everything is decided here, before anything is started.
+//!
+//! * `order`: which steps, in which order, and why. Read this first.
+//! * `shape`: direct, staged or init.
+//! * `check`: contradictions between settings.
+//! * `root`, `mounts`, `dev`, `fds`, `identity`, `landlock`: the steps of one theme each.
+//! * `host`: what the plan must know of the host.
+//! * `builder`: lays steps and data out in one block.
+//! * `describe`: prints a plan.
+
+use core::ffi::c_int;
+
+pub mod builder;
+mod check;
+mod describe;
+mod dev;
+mod fds;
+pub mod host;
+mod identity;
+mod landlock;
+mod mounts;
+pub mod order;
+mod root;
+mod shape;
+
+pub use check::setgroups_allowed;
+pub use describe::describe;
+pub use shape::{Shape, choose};
+
+use crate::error::Result;
+use crate::launch::Launch;
+use crate::runner::Runner;
+use host::Host;
+
+/// What could not be enforced: the bits of `sbx_process_unenforced`.
+pub mod unenforced {
+    pub use super::identity::{
+        UNENFORCED_BOUNDING_SET as BOUNDING_SET, UNENFORCED_GROUPS as GROUPS,
+        UNENFORCED_SECUREBITS as SECUREBITS,
+    };
+    pub use super::landlock::UNENFORCED as LANDLOCK;
+    pub use super::mounts::UNENFORCED as MOUNT;
+}
+
+/// Flags of mount entries.
+pub use mounts::flag as mount_flag;
+
+/// Checks everything that can be checked without starting, and chooses the shape.
+pub fn prepare(runner: &Runner, launch: &Launch) -> Result<(Host, Shape)> {
+    let host = Host::look();
+    check::check(runner, launch, &host)?;
+    let shape = shape::choose(runner, launch, &host)?;
+    Ok((host, shape))
+}
+
+/// The cgroups of a start: the launch's in place of the runner's.
+pub fn cgroup_fds<'a>(runner: &'a Runner, launch: &'a Launch) -> &'a [c_int] {
+    launch.cgroup_fd.as_ref().map_or(runner.cgroup_fds.as_slice(), core::slice::from_ref)
+}
+
+/// True if the child cannot see its parent's pid, or has to watch the host for longer than the start.
+pub fn needs_host_pidfd(runner: &Runner, shape: Shape) -> bool {
+    shape == Shape::Init || runner.makes(libc::CLONE_NEWPID)
+}
+
+/// The namespaces that come with the clone.
+pub fn clone_namespaces(runner: &Runner, launch: &Launch) -> u64 {
+    const NEWTIME: u64 = 0x80;
+    if runner.joins(libc::CLONE_NEWUSER as u64) {
+        return 0;
+    }
+    let late_cgroup = runner.unshare_cgroup_after_sync || !cgroup_fds(runner, launch).is_empty();
+    let late = NEWTIME | if late_cgroup { libc::CLONE_NEWCGROUP as u64 } else { 0 };
+    runner.namespaces & !late
+}

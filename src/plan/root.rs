@@ -1,0 +1,177 @@
+//! Steps for the new root: making it, sealing it, entering it.
+
+use super::builder::{Arg, Builder, Slot};
+use super::mounts::{self, Tree};
+use crate::error::{Location, Result};
+use crate::launch::Launch;
+use crate::runner::{Root, RootKind, Runner};
+
+/// MOUNT_ATTR_*, linux/mount.h.
+pub mod attr {
+    pub const RDONLY: u64 = 1;
+    pub const NOSUID: u64 = 2;
+    pub const NODEV: u64 = 4;
+    pub const NOEXEC: u64 = 8;
+}
+
+/// OPEN_TREE_CLONE.
+pub const OPEN_TREE_CLONE: u64 = 1;
+/// AT_RECURSIVE.
+pub const AT_RECURSIVE: u64 = 0x8000;
+/// MOVE_MOUNT_F_EMPTY_PATH.
+pub const FROM_FD: u64 = 4;
+/// MOVE_MOUNT_T_EMPTY_PATH.
+pub const TO_FD: u64 = 0x40;
+
+const FSOPEN_CLOEXEC: u64 = 1;
+const FSCONFIG_SET_STRING: u64 = 1;
+const FSCONFIG_CMD_CREATE: u64 = 6;
+const FSMOUNT_CLOEXEC: u64 = 1;
+
+/// Everything between the namespaces and the program's own steps that has to do with files.
+pub fn add(builder: &mut Builder, runner: &Runner, launch: &Launch) -> Result<()> {
+    let own_mounts = runner.makes(libc::CLONE_NEWNS);
+    if own_mounts {
+        // Nothing that is mounted from here on may travel back to the host, or from it.
+        let slash = builder.cstr(c"/")?;
+        builder.call(
+            Location::MountPrivate,
+            libc::SYS_mount,
+            &[0.into(), slash, 0.into(), (libc::MS_REC | libc::MS_PRIVATE).into(), 0.into()],
+        )?;
+    }
+    let root = runner.root.as_ref();
+    if let Some(Root { kind: RootKind::Chroot, path: Some(path), .. }) = root
+        && !own_mounts
+    {
+        let path = builder.text(path.bytes())?;
+        builder.call(Location::Chroot, libc::SYS_chroot, &[path])?;
+        return chdir_to_root(builder);
+    }
+    if root.is_none() && runner.mounts.is_empty() && launch.binds.is_empty() {
+        return Ok(());
+    }
+    let top = match root {
+        Some(Root { path: None, .. }) => fresh(builder)?,
+        Some(Root { kind: RootKind::Pivot, path: Some(path), writable }) => {
+            existing(builder, path.bytes(), *writable)?
+        }
+        Some(Root { kind: RootKind::Chroot, path: Some(path), .. }) => {
+            open_directory(builder, path.bytes())?
+        }
+        None => open_directory(builder, b"/")?,
+    };
+    let is_fresh = root.is_some_and(|root| root.path.is_none());
+    mounts::add(builder, &mut Tree::new(top, is_fresh), runner, launch)?;
+
+    let Some(root) = root else { return builder.close(Location::Root, top) };
+    if !root.writable && (root.kind == RootKind::Pivot || is_fresh) {
+        mounts::set_attributes(builder, Location::RootSeal, top, attr::RDONLY, 0, 0)?;
+    }
+    let dot = builder.cstr(c".")?;
+    match root.kind {
+        RootKind::Pivot => {
+            builder.call(Location::PivotRoot, libc::SYS_fchdir, &[top.into()])?;
+            // With both names the same the old root ends up on top of the new one, and is let go.
+            builder.call(Location::PivotRoot, libc::SYS_pivot_root, &[dot, dot])?;
+            builder.call(
+                Location::PivotRoot,
+                libc::SYS_umount2,
+                &[dot, libc::MNT_DETACH.into()],
+            )?;
+        }
+        RootKind::Chroot => {
+            builder.call(Location::Chroot, libc::SYS_fchdir, &[top.into()])?;
+            builder.call(Location::Chroot, libc::SYS_chroot, &[dot])?;
+        }
+    }
+    builder.close(Location::Root, top)?;
+    chdir_to_root(builder)
+}
+
+fn chdir_to_root(builder: &mut Builder) -> Result<()> {
+    let slash = builder.cstr(c"/")?;
+    builder.call(Location::Chdir, libc::SYS_chdir, &[slash])?;
+    Ok(())
+}
+
+/// A fresh tmpfs, attached on top of the old root: the one mount point that every host has.
+fn fresh(builder: &mut Builder) -> Result<Slot> {
+    let context = builder.slot()?;
+    let (tmpfs, mode, octal) =
+        (builder.cstr(c"tmpfs")?, builder.cstr(c"mode")?, builder.cstr(c"755")?);
+    builder.call(Location::Root, libc::SYS_fsopen, &[tmpfs, FSOPEN_CLOEXEC.into()])?.out(context);
+    builder.call(
+        Location::Root,
+        libc::SYS_fsconfig,
+        &[context.into(), FSCONFIG_SET_STRING.into(), mode, octal, 0.into()],
+    )?;
+    builder.call(
+        Location::Root,
+        libc::SYS_fsconfig,
+        &[context.into(), FSCONFIG_CMD_CREATE.into(), 0.into(), 0.into(), 0.into()],
+    )?;
+    let top = builder.slot()?;
+    builder
+        .call(
+            Location::Root,
+            libc::SYS_fsmount,
+            &[context.into(), FSMOUNT_CLOEXEC.into(), (attr::NOSUID | attr::NODEV).into()],
+        )?
+        .out(top);
+    builder.close(Location::Root, context)?;
+    attach(builder, top)?;
+    Ok(top)
+}
+
+/// A copy of an existing tree, nosuid and nodev. Unless it stays writable, all its submounts are made
+/// read-only now, before anything else is mounted beneath; its top is sealed at the end, when the
+/// missing targets have been made.
+fn existing(builder: &mut Builder, path: &[u8], writable: bool) -> Result<Slot> {
+    let top = builder.slot()?;
+    let path = builder.text(path)?;
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u64 | AT_RECURSIVE;
+    builder
+        .call(Location::Root, libc::SYS_open_tree, &[libc::AT_FDCWD.into(), path, flags.into()])?
+        .out(top);
+    let seal = if writable { 0 } else { attr::RDONLY };
+    mounts::set_attributes(
+        builder,
+        Location::Root,
+        top,
+        attr::NOSUID | attr::NODEV | seal,
+        0,
+        AT_RECURSIVE,
+    )?;
+    if !writable {
+        // Where the top is read-only for good (a locked mount), only existing targets can be used.
+        mounts::set_attributes(builder, Location::Root, top, 0, attr::RDONLY, 0)?
+            .tolerate(libc::EPERM);
+    }
+    attach(builder, top)?;
+    Ok(top)
+}
+
+fn attach(builder: &mut Builder, top: Slot) -> Result<()> {
+    let (empty, slash) = (builder.cstr(c"")?, builder.cstr(c"/")?);
+    builder.call(
+        Location::Root,
+        libc::SYS_move_mount,
+        &[top.into(), empty, libc::AT_FDCWD.into(), slash, FROM_FD.into()],
+    )?;
+    Ok(())
+}
+
+fn open_directory(builder: &mut Builder, path: &[u8]) -> Result<Slot> {
+    let top = builder.slot()?;
+    let path: Arg = builder.text(path)?;
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    builder
+        .call(
+            Location::Root,
+            libc::SYS_openat,
+            &[libc::AT_FDCWD.into(), path, flags.into(), 0.into()],
+        )?
+        .out(top);
+    Ok(top)
+}

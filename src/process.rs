@@ -1,0 +1,344 @@
+//! A started program: waiting for its end, signalling it, and ending everything of it.
+
+use core::ffi::c_int;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::child::channel::send_note;
+use crate::child::plan::{Ended, answer, request};
+use crate::error::{Error, Location, Result};
+use crate::notes::{self, Received};
+use crate::plan::Shape;
+use crate::start::{Memfd, recorded_failure};
+use crate::sys::{self, Deadline};
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Status {
+    /// CLD_EXITED, CLD_KILLED or CLD_DUMPED.
+    pub code: i32,
+    /// Exit code, or signal.
+    pub status: i32,
+    /// What it used; None: somebody else of the host reaped it.
+    pub usage: Option<Usage>,
+}
+
+/// What a program and the children it waited for used.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user_ns: u64,
+    /// CPU time in the kernel.
+    pub system_ns: u64,
+    /// Peak resident set of the largest one, in bytes.
+    pub max_rss: u64,
+    /// Page faults without I/O.
+    pub minor_faults: u64,
+    /// Page faults with I/O.
+    pub major_faults: u64,
+    /// Context switches it asked for.
+    pub voluntary_switches: u64,
+    /// Context switches it did not.
+    pub involuntary_switches: u64,
+}
+
+/// A started program.
+pub struct Process {
+    shape: Shape,
+    pid: c_int,
+    pidfd: OwnedFd,
+    /// The init and the channel to it.
+    init: Option<(OwnedFd, OwnedFd)>,
+    /// Whether the init has a pid namespace of its own.
+    pid_namespace: bool,
+    /// Holds the control block, where a failure after the start's return is written down.
+    memfd: Option<Memfd>,
+    unenforced: u64,
+    ended: Mutex<Option<Status>>,
+}
+
+impl Process {
+    /// The host's own child.
+    pub fn of_child(
+        shape: Shape,
+        pid: c_int,
+        pidfd: OwnedFd,
+        memfd: Option<Memfd>,
+        unenforced: u64,
+    ) -> Process {
+        Process {
+            shape,
+            pid,
+            pidfd,
+            init: None,
+            pid_namespace: false,
+            memfd,
+            unenforced,
+            ended: Mutex::new(None),
+        }
+    }
+
+    /// An init's child.
+    pub fn of_init(
+        program: (c_int, OwnedFd),
+        init: (OwnedFd, OwnedFd),
+        memfd: Option<Memfd>,
+        unenforced: u64,
+        pid_namespace: bool,
+    ) -> Process {
+        let (pid, pidfd) = program;
+        Process {
+            shape: Shape::Init,
+            pid,
+            pidfd,
+            init: Some(init),
+            pid_namespace,
+            memfd,
+            unenforced,
+            ended: Mutex::new(None),
+        }
+    }
+
+    /// The program's pid in the host's pid namespace.
+    pub fn pid(&self) -> c_int {
+        self.pid
+    }
+
+    /// The program's pidfd.
+    pub fn pidfd(&self) -> c_int {
+        self.pidfd.as_raw_fd()
+    }
+
+    /// Readable when nothing of the sandbox is left.
+    pub fn tree_fd(&self) -> c_int {
+        self.init.as_ref().map_or(self.pidfd(), |(init, _)| init.as_raw_fd())
+    }
+
+    /// The shape that was chosen.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// True if the kernel itself ends everything when the host dies.
+    pub fn dies_with_host(&self) -> bool {
+        self.init.is_some() && self.pid_namespace
+    }
+
+    /// What best effort left out.
+    pub fn unenforced(&self) -> u64 {
+        self.unenforced
+    }
+
+    /// Waits for the program's end; None: for ever.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<Status> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            let looked = match &self.init {
+                None => self.look_at_child(),
+                Some((init, channel)) => self.look_at_init(init, channel),
+            };
+            if let Some(status) = looked? {
+                return Ok(status);
+            }
+            if deadline.is_over() {
+                return Err(Error::at(Location::Wait, libc::ETIMEDOUT));
+            }
+            // Between the program's end and the init's note lie a few microseconds, and the note (or
+            // the init's own end) is what is waited for.
+            match &self.init {
+                None => _ = sys::poll([self.pidfd()], deadline.left()),
+                Some((init, channel)) => {
+                    _ = sys::poll([channel.as_raw_fd(), init.as_raw_fd()], deadline.left())
+                }
+            }
+        }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<Status>> {
+        // Nothing panics while the lock is held: a poisoned lock cannot be, and would hold good data.
+        self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Reaps the host's own child, once.
+    fn look_at_child(&self) -> Result<Option<Status>> {
+        let mut ended = self.ended();
+        if ended.is_none() && sys::has_ended(self.pidfd.as_fd()) {
+            *ended = Some(reap(self.pidfd.as_fd()).ok_or_else(|| {
+                Error::with_message(
+                    Location::Wait,
+                    libc::ECHILD,
+                    format_args!("somebody else of this process reaped the program, and this kernel cannot tell how it ended"),
+                )
+            })?);
+        }
+        if ended.is_some() {
+            self.late_failure()?;
+        }
+        Ok(*ended)
+    }
+
+    /// Looks for the init's note. It is never taken out: every thread that waits will see it.
+    fn look_at_init(&self, init: &OwnedFd, channel: &OwnedFd) -> Result<Option<Status>> {
+        let mut ended = self.ended();
+        while ended.is_none() {
+            // In this order: an init that has ended sends nothing any more.
+            let init_ended = sys::has_ended(init.as_fd());
+            match notes::receive(channel, true) {
+                Received::Note(note, ..) if note.kind == request::ENDED => {
+                    *ended = Some(status_of(&note))
+                }
+                // EXECED, after a start that returned at the stop.
+                Received::Note(..) => _ = notes::receive(channel, false),
+                Received::Nothing if !init_ended => return Ok(None),
+                Received::Nothing | Received::End => {
+                    self.late_failure()?;
+                    if !init_ended {
+                        return Ok(None);
+                    }
+                    return Err(Error::with_message(
+                        Location::Wait,
+                        libc::ECHILD,
+                        format_args!("the init was killed before the program's end"),
+                    ));
+                }
+            }
+        }
+        Ok(*ended)
+    }
+
+    /// An exec that failed after the start had returned at the stop before the filter.
+    fn late_failure(&self) -> Result<()> {
+        match &self.memfd {
+            // SAFETY: mapped as long as the memfd's handle lives.
+            Some(memfd) => recorded_failure(unsafe { &*memfd.control() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Signals the program.
+    pub fn kill(&self, signal: c_int) -> Result<()> {
+        if self.ended().is_some() {
+            return Err(Error::at(Location::Kill, libc::ESRCH));
+        }
+        sys::send_signal(self.pidfd.as_fd(), signal)
+            .map_err(|errno| Error::at(Location::Kill, errno))
+    }
+
+    /// Kills everything; how the program ended can still be asked for.
+    pub fn kill_tree(&self) -> Result<()> {
+        if let Some((_, channel)) = &self.init {
+            // SAFETY: a socket of ours. Without an init at the other end nothing is left to kill.
+            unsafe { send_note(channel.as_raw_fd(), answer::KILL, -1) };
+        }
+        match sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL) {
+            Ok(()) | Err(libc::ESRCH) => Ok(()),
+            // A program with another uid, under an unprivileged host: the init, which may, was told.
+            Err(libc::EPERM) if self.init.is_some() => Ok(()),
+            Err(errno) => Err(Error::at(Location::Kill, errno)),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill_tree();
+        match &self.init {
+            None => drop(reap(self.pidfd.as_fd())),
+            Some((init, _)) => {
+                if self.pid_namespace {
+                    // Takes everybody in the namespace along.
+                    let _ = sys::send_signal(init.as_fd(), libc::SIGKILL);
+                }
+                reap(init.as_fd());
+            }
+        }
+    }
+}
+
+/// Waits for the end of a child of this process and reaps it. None: it was reaped by somebody else,
+/// and the kernel does not tell how it ended.
+pub fn reap(pidfd: BorrowedFd) -> Option<Status> {
+    loop {
+        // SAFETY: all zero is a valid siginfo_t and rusage; the kernel fills both.
+        let (waited, info, usage) = unsafe {
+            let mut info: libc::siginfo_t = core::mem::zeroed();
+            let mut usage: libc::rusage = core::mem::zeroed();
+            let waited = libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                pidfd.as_raw_fd(),
+                &mut info,
+                libc::WEXITED | libc::__WALL,
+                &mut usage,
+            );
+            (waited, info, usage)
+        };
+        if waited == 0 {
+            // SAFETY: waitid filled the fields of SIGCHLD.
+            let status = unsafe { info.si_status() };
+            return Some(Status { code: info.si_code, status, usage: Some(usage_of(&usage)) });
+        }
+        if sys::errno() != libc::EINTR {
+            break;
+        }
+    }
+    // Reaped by a waitpid(-1) of the host, or by nobody because SIGCHLD is ignored: it may even still
+    // be running in the second case, and is waited for by its pidfd.
+    while !sys::has_ended(pidfd) {
+        sys::poll([pidfd.as_raw_fd()], None);
+    }
+    exit_info(pidfd)
+}
+
+/// PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15): how a process ended that somebody else reaped.
+fn exit_info(pidfd: BorrowedFd) -> Option<Status> {
+    /// struct pidfd_info, as of Linux 6.13.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    // _IOWR(0xFF, 11, struct pidfd_info)
+    const PIDFD_GET_INFO: libc::c_ulong =
+        3 << 30 | (size_of::<Info>() as libc::c_ulong) << 16 | 0xff << 8 | 11;
+    let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
+    // SAFETY: a struct of the size that the request names.
+    let told = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &mut info) };
+    if told != 0 || info.mask & PIDFD_INFO_EXIT == 0 {
+        return None;
+    }
+    let (code, status) = match info.exit_code & 0x7f {
+        0 => (libc::CLD_EXITED, info.exit_code >> 8 & 0xff),
+        signal if info.exit_code & 0x80 != 0 => (libc::CLD_DUMPED, signal),
+        signal => (libc::CLD_KILLED, signal),
+    };
+    Some(Status { code, status, usage: None })
+}
+
+fn status_of(note: &Ended) -> Status {
+    // SAFETY: the init copied a struct rusage as the kernel wrote it; it is longs all through.
+    let usage = unsafe { note.usage.as_ptr().cast::<libc::rusage>().read() };
+    Status { code: note.first, status: note.second, usage: Some(usage_of(&usage)) }
+}
+
+fn usage_of(usage: &libc::rusage) -> Usage {
+    let time = |time: libc::timeval| {
+        (time.tv_sec as u64)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(time.tv_usec as u64 * 1000)
+    };
+    Usage {
+        user_ns: time(usage.ru_utime),
+        system_ns: time(usage.ru_stime),
+        max_rss: (usage.ru_maxrss as u64).saturating_mul(1024),
+        minor_faults: usage.ru_minflt as u64,
+        major_faults: usage.ru_majflt as u64,
+        voluntary_switches: usage.ru_nvcsw as u64,
+        involuntary_switches: usage.ru_nivcsw as u64,
+    }
+}

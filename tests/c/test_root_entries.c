@@ -1,0 +1,241 @@
+/* What else is put into a root: links, files, directories, masks; their modes, their targets, and what becomes of an
+ * existing tree. */
+#include "support_ask.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const uint32_t shapes[] = {SBX_SHAPE_DIRECT, SBX_SHAPE_STAGED, SBX_SHAPE_INIT};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static void modes_are_the_callers_not_the_umasks(void **state)
+{
+    (void)state;
+    mode_t old = umask(077);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_file(runner, "/etc/passwd", "root:x:0\n", 9, 0644, 0, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/etc/script", "#!x", 3, 0755, 0, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/a/b/c/secret", "s", 1, 0400, 0, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/empty", NULL, 0, 0666, 0, NULL), 0);
+        assert_int_equal(sbx_add_dir(runner, "/tmp", 01777, 0, NULL), 0);
+        assert_int_equal(sbx_add_dir(runner, "/var/private", 0700, 0, NULL), 0);
+        assert_int_equal(sbx_add_symlink(runner, "usr/bin", "/bin", 0, NULL), 0);
+        assert_int_equal(sbx_add_symlink(runner, "/nowhere", "/etc/dangling", 0, NULL), 0);
+        assert_int_equal(sbx_add_tmpfs(runner, "/x/y/z", 0, 0, 0755, 0, NULL), 0);
+        expect(runner, NULL, "/inside/files", "read /etc/passwd", "ok root:x:0", "stat /etc/passwd", "ok file 0644 0 0 9",
+               "stat /etc/script", "ok file 0755 0 0 3", "stat /a/b/c/secret", "ok file 0400 0 0 1", "stat /empty", "ok file 0666 0 0 0",
+               "stat /tmp", "ok dir 1777 0 0 *", "stat /var/private", "ok dir 0700 0 0 *", "link /bin", "ok usr/bin",
+               "link /etc/dangling", "ok /nowhere", "read /etc/dangling", "ENOENT", "stat /etc", "ok dir 0755 0 0 *", "stat /a/b",
+               "ok dir 0755 0 0 *", "stat /x/y", "ok dir 0755 0 0 *", "append /etc/passwd x", "EROFS", "create /tmp/x", "EROFS", NULL);
+        sbx_runner_free(runner);
+    }
+    umask(old);
+}
+
+static void the_programs_umask_is_the_hosts_again(void **state)
+{
+    (void)state;
+    mode_t old = umask(027);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_tmpfs(runner, "/tmp", 0, 0, 0777, 0, NULL), 0);
+        expect(runner, NULL, "/inside/files", "create /tmp/x", "ok", "stat /tmp/x", "ok file 0640 *", NULL);
+        sbx_runner_free(runner);
+    }
+    umask(old);
+}
+
+static void a_large_file(void **state)
+{
+    (void)state;
+    enum { SIZE = 5000000 };
+    char *data = test_malloc(SIZE);
+    memset(data, 'x', SIZE);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_file(runner, "/large", data, SIZE, 0644, 0, NULL), 0);
+        expect(runner, NULL, "/inside/files", "stat /large", text("ok file 0644 0 0 %d", SIZE), NULL);
+        sbx_runner_free(runner);
+    }
+    test_free(data);
+}
+
+/* Entries are put there in the order in which they were added: later ones into what earlier ones mounted. */
+static void entries_nest_in_their_order(void **state)
+{
+    (void)state;
+    const char *box = make_scratch();
+    write_file(text("%s/note", box), "hello\n", 6, 0644);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_tmpfs(runner, "/home", 0, 0, 0755, 0, NULL), 0);
+        assert_int_equal(sbx_add_dir(runner, "/home/user/deep", 0755, 0, NULL), 0);
+        assert_int_equal(sbx_add_bind(runner, box, "/home/user/box", 0, NULL), 0);
+        assert_int_equal(sbx_add_bind(runner, text("%s/note", box), "/home/user/deep/note", 0, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/home/user/profile", "x", 1, 0644, 0, NULL), 0);
+        assert_int_equal(sbx_add_tmpfs(runner, "/home/user/deep/tmp", 0, 0, 0755, 0, NULL), 0);
+        expect(runner, NULL, "/inside/files", "list /home/user", "ok box deep profile", "read /home/user/box/note", "ok hello",
+               "list /home/user/deep", "ok note tmp", "read /home/user/deep/note", "ok hello", "create /home/x", "ok",
+               "create /home/user/deep/tmp/x", "ok", "create /home/user/box/x", "EROFS", NULL);
+        sbx_runner_free(runner);
+    }
+}
+
+/* A link that the caller put there is followed inside, whatever its text leads to outside. */
+static void targets_beneath_own_links(void **state)
+{
+    (void)state;
+    const char *victim = make_scratch();
+    const char *box = make_scratch();
+    write_file(text("%s/note", box), "hello\n", 6, 0644);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_dir(runner, victim, 0755, 0, NULL), 0);
+        assert_int_equal(sbx_add_symlink(runner, victim, "/link", 0, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/link/file", "x", 1, 0644, 0, NULL), 0);
+        assert_int_equal(sbx_add_dir(runner, "/link/dir/deep", 0755, 0, NULL), 0);
+        assert_int_equal(sbx_add_bind(runner, box, "/link/box", 0, NULL), 0);
+        assert_int_equal(sbx_add_tmpfs(runner, "/link/tmp", 0, 0, 0755, 0, NULL), 0);
+        assert_int_equal(sbx_add_symlink(runner, "there", "/link/sym", 0, NULL), 0);
+        expect(runner, NULL, "/inside/files", text("list %s", victim), "ok box dir file sym tmp", "read /link/box/note", "ok hello",
+               "create /link/tmp/x", "ok", NULL);
+        sbx_runner_free(runner);
+        assert_int_equal(rmdir(victim), 0); /* it was and is empty */
+        assert_int_equal(mkdir(victim, 0755), 0);
+    }
+}
+
+/* A tree of the host with files to hide and to put others over. */
+static const char *make_rootfs(void)
+{
+    const char *root = make_scratch();
+    const char *const directories[] = {"inside", "etc", "etc/secrets", "tmp"};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(mkdir(text("%s/%s", root, directories[i]), 0755), 0);
+    }
+    copy_file(inside("files"), text("%s/inside/files", root), 0755);
+    write_file(text("%s/etc/shadow", root), "secret\n", 7, 0644);
+    write_file(text("%s/etc/secrets/key", root), "secret\n", 7, 0644);
+    return root;
+}
+
+static sbx_runner *pivot_into(const char *root)
+{
+    sbx_runner *runner = sandbox(SBX_NS_MNT);
+    assert_int_equal(sbx_set_pivot_root(runner, root, 0, NULL), 0);
+    return runner;
+}
+
+static void masks_hide_files_and_directories(void **state)
+{
+    (void)state;
+    const char *root = make_rootfs();
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = pivot_into(root);
+        set_shape(runner, shapes[i]);
+        expect(runner, NULL, "/inside/files", "read /etc/shadow", "ok secret", "read /etc/secrets/key", "ok secret", NULL); /* control */
+        assert_int_equal(sbx_add_mask(runner, "/etc/shadow", 0, NULL), 0);
+        assert_int_equal(sbx_add_mask(runner, "/etc/secrets", 0, NULL), 0);
+        const struct outcome *outcome = ask(runner, NULL, "/inside/files", "read /etc/shadow", "list /etc/secrets",
+                                            "read /etc/secrets/key", "create /etc/secrets/x", NULL);
+        assert_null(strstr(outcome->output, "secret"));
+        assert_string_equal(answer(outcome, 1), "ok");
+        assert_string_equal(answer(outcome, 2), "ENOENT");
+        assert_string_equal(answer(outcome, 3), "EROFS");
+        sbx_runner_free(runner);
+    }
+}
+
+static void a_mask_of_nothing_is_named_or_skipped(void **state)
+{
+    (void)state;
+    const char *root = make_rootfs();
+    const char *argv[] = {"/inside/files", NULL};
+    for (int optional = 0; optional < 2; optional++) {
+        sbx_runner *runner = pivot_into(root);
+        assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
+        assert_int_equal(sbx_add_mask(runner, "/etc/missing", optional ? SBX_MOUNT_OPTIONAL : 0, NULL), 0);
+        assert_int_equal(sbx_add_mask(runner, "/etc/shadow", 0, NULL), 0);
+        if (optional) {
+            const struct outcome *outcome = ask(runner, NULL, "/inside/files", "read /etc/shadow", NULL);
+            assert_null(strstr(outcome->output, "secret"));
+            assert_int_equal(outcome->unenforced, SBX_UNENFORCED_MOUNT);
+        } else {
+            assert_int_equal(expect_refusal(runner, NULL, "mask", ENOENT)->index, 0);
+        }
+        sbx_runner_free(runner);
+    }
+}
+
+/* Each start finds the tree as the first one did, and the host keeps its files. */
+static void files_in_an_existing_tree(void **state)
+{
+    (void)state;
+    const char *root = make_rootfs();
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = pivot_into(root);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_file(runner, "/etc/shadow", "mine\n", 5, 0600, 0, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/etc/new", "made\n", 5, 0640, 0, NULL), 0);
+        assert_int_equal(sbx_add_tmpfs(runner, "/tmp", 0, 0, 01777, 0, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/tmp/script", "x", 1, 0755, 0, NULL), 0);
+        for (int twice = 0; twice < 2; twice++) {
+            expect(runner, NULL, "/inside/files", "read /etc/shadow", "ok mine", "read /etc/new", "ok made", "stat /etc/new",
+                   "ok file 0640 0 0 5", "append /etc/shadow x", "EROFS", "append /etc/new x", "EROFS", "stat /tmp/script",
+                   "ok file 0755 0 0 1", NULL);
+        }
+        sbx_runner_free(runner);
+    }
+    char shadow[16] = "";
+    FILE *file = fopen(text("%s/etc/shadow", root), "re");
+    assert_non_null(fgets(shadow, sizeof shadow, file));
+    fclose(file);
+    assert_string_equal(shadow, "secret\n");
+    struct stat made;
+    if (stat(text("%s/etc/new", root), &made) == 0) {
+        assert_int_equal(made.st_size, 0); /* at most a place to mount on */
+    }
+}
+
+static void missing_targets_in_an_existing_tree_are_made(void **state)
+{
+    (void)state;
+    const char *root = make_rootfs();
+    const char *box = make_scratch();
+    write_file(text("%s/note", box), "hello\n", 6, 0644);
+    sbx_runner *runner = pivot_into(root);
+    assert_int_equal(sbx_add_bind(runner, box, "/deep/in/there", 0, NULL), 0);
+    assert_int_equal(sbx_add_bind(runner, text("%s/note", box), "/deep/note", 0, NULL), 0);
+    for (int twice = 0; twice < 2; twice++) {
+        expect(runner, NULL, "/inside/files", "read /deep/in/there/note", "ok hello", "read /deep/note", "ok hello", "create /deep/x",
+               "EROFS", NULL);
+    }
+    sbx_runner_free(runner);
+}
+
+int main(void)
+{
+    own_mounts();
+    const struct CMUnitTest tests[] = {
+        host_test(modes_are_the_callers_not_the_umasks),
+        host_test(the_programs_umask_is_the_hosts_again),
+        host_test(a_large_file),
+        host_test(entries_nest_in_their_order),
+        host_test(targets_beneath_own_links),
+        host_test(masks_hide_files_and_directories),
+        host_test(a_mask_of_nothing_is_named_or_skipped),
+        host_test(files_in_an_existing_tree),
+        host_test(missing_targets_in_an_existing_tree_are_made),
+    };
+    return cmocka_run_group_tests_name("root_entries", tests, NULL, NULL);
+}

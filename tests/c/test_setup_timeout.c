@@ -1,0 +1,177 @@
+/* A start that hangs ends at setup_timeout_ns, at the location "setup_timeout", and leaves no process. */
+#include "support.h"
+#include "support_proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TIMEOUT_NS (200 * UINT64_C(1000000))
+
+/* Whom the sync function stops: nobody ever lets him go on. */
+enum victim { PROGRAM, ITS_PARENT };
+
+struct stopped {
+    enum victim victim;
+    pid_t program;
+    pid_t parent;
+};
+
+static int stop_child(int pid, int pidfd, void *arg)
+{
+    (void)pidfd;
+    struct stopped *stopped = arg;
+    stopped->program = pid;
+    stopped->parent = (pid_t)status_first(pid, "PPid");
+    pid_t victim = stopped->victim == PROGRAM ? stopped->program : stopped->parent;
+    if (victim == getpid() || victim <= 1) {
+        return -EPROTO;
+    }
+    kill(victim, SIGSTOP);
+    return 0;
+}
+
+static void check_timeout(uint32_t shape, uint64_t namespaces, enum victim victim)
+{
+    struct sbx_error error = SBX_ERROR_INIT;
+    sbx_runner *runner = runner_for("act", "say", "ran", NULL);
+    set_shape(runner, shape);
+    if (namespaces != 0) {
+        set_namespaces(runner, namespaces);
+    }
+    assert_ok(sbx_set_sync_func(runner, stop_child, &error), &error);
+    struct stopped stopped = {.victim = victim};
+    struct sbx_launch launch = SBX_LAUNCH_INIT;
+    launch.setup_timeout_ns = TIMEOUT_NS;
+    launch.sync_arg = &stopped;
+
+    uint64_t begin = now_ns();
+    const struct outcome *outcome = run(runner, &launch);
+    uint64_t took = now_ns() - begin;
+    assert_error(outcome->started, ETIMEDOUT, &outcome->error);
+    assert_string_equal(sbx_location_name(outcome->error.location), "setup_timeout");
+    assert_string_equal(outcome->output, "");
+    assert_in_range(took, TIMEOUT_NS, TIMEOUT_NS + 2000 * UINT64_C(1000000));
+    assert_true(wait_for_state(stopped.program, 0));
+    assert_true(stopped.parent == getpid() || wait_for_state(stopped.parent, 0));
+    sbx_runner_free(runner);
+}
+
+static void a_stopped_program_times_out(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        check_timeout(all_shapes[i], 0, PROGRAM);
+    }
+    check_timeout(SBX_SHAPE_INIT, SBX_NS_PID, PROGRAM);
+}
+
+static void a_stopped_init_times_out(void **state)
+{
+    (void)state;
+    check_timeout(SBX_SHAPE_INIT, 0, ITS_PARENT);
+    check_timeout(SBX_SHAPE_INIT, SBX_NS_PID, ITS_PARENT);
+}
+
+static int slow_visit(int pid, int pidfd, void *arg)
+{
+    (void)pid;
+    (void)pidfd;
+    (void)arg;
+    sleep_ms(2 * TIMEOUT_NS / 1000000);
+    return 0;
+}
+
+/* What the clock measures is the child's setup: the time inside the caller's function is the caller's own. */
+static void a_slow_function_does_not_count(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct sbx_error error = SBX_ERROR_INIT;
+        sbx_runner *runner = runner_for("exit0", NULL);
+        set_shape(runner, all_shapes[i]);
+        assert_ok(sbx_set_sync_func(runner, slow_visit, &error), &error);
+        struct sbx_launch launch = SBX_LAUNCH_INIT;
+        launch.setup_timeout_ns = TIMEOUT_NS;
+        assert_ended(run(runner, &launch), CLD_EXITED, 0);
+        sbx_runner_free(runner);
+    }
+}
+
+struct dead_mount {
+    const char *directory;
+    sbx_runner *runners[3];
+    char workdir[256];
+};
+
+/* A FUSE file system whose server never answers stands for a network mount whose server is gone. It lives in this
+ * forked host's own mount namespace and goes with it. */
+static int host_with_dead_mount(void *arg)
+{
+    struct dead_mount *dead = arg;
+    require(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "a mount namespace");
+    int server = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (server < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO)) {
+        return 77;
+    }
+    char options[128];
+    snprintf(options, sizeof options, "fd=%d,rootmode=40755,user_id=0,group_id=0", server);
+    require(server >= 0 && mount("dead", dead->directory, "fuse", 0, options) == 0, "mounting FUSE");
+
+    for (size_t i = 0; i < 3; i++) {
+        struct sbx_error error = SBX_ERROR_INIT;
+        struct sbx_launch launch = SBX_LAUNCH_INIT;
+        launch.setup_timeout_ns = TIMEOUT_NS;
+        sbx_process *process = NULL;
+        uint64_t begin = now_ns();
+        int result = sbx_start(dead->runners[i], &launch, &process, &error);
+        uint64_t took = now_ns() - begin;
+        require(result == -ETIMEDOUT, "the start ends with ETIMEDOUT");
+        require(process == NULL, "there is no process");
+        require(strcmp(sbx_location_name(error.location), "setup_timeout") == 0, "the location is setup_timeout");
+        require(error.index >= 0, "the index names the step it was in");
+        require(took >= TIMEOUT_NS && took < TIMEOUT_NS + 2000 * UINT64_C(1000000), "it took about as long as the timeout");
+        siginfo_t info = {0};
+        require(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 && errno == ECHILD, "no child is left");
+    }
+    return 0;
+}
+
+static void a_dead_mount_times_out(void **state)
+{
+    (void)state;
+    need_root();
+    struct dead_mount dead = {.directory = make_scratch()};
+    snprintf(dead.workdir, sizeof dead.workdir, "%s/below", dead.directory);
+    for (size_t i = 0; i < 3; i++) {
+        struct sbx_error error = SBX_ERROR_INIT;
+        dead.runners[i] = runner_for("exit0", NULL);
+        set_shape(dead.runners[i], all_shapes[i]);
+        assert_ok(sbx_set_workdir(dead.runners[i], dead.workdir, &error), &error);
+    }
+    int code = forked_host(host_with_dead_mount, &dead, 30);
+    for (size_t i = 0; i < 3; i++) {
+        sbx_runner_free(dead.runners[i]);
+    }
+    if (code == 77) {
+        skip_because("this kernel has no FUSE, by which a hanging mount could be made");
+    }
+    assert_int_equal(code, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        host_test(a_stopped_program_times_out),
+        host_test(a_stopped_init_times_out),
+        host_test(a_slow_function_does_not_count),
+        host_test(a_dead_mount_times_out),
+    };
+    return cmocka_run_group_tests_name("setup_timeout", tests, NULL, NULL);
+}

@@ -1,0 +1,3 @@
+module sbxconsumer
+
+go 1.19
