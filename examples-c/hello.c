@@ -3,7 +3,7 @@
  *     cc hello.c $(pkg-config --cflags --libs sbx) -o hello && ./hello /bin/echo hello
  *
  * Works as root and as any user who may create user namespaces. The program sees a fresh root with
- * the system directories read-only, its own processes, no network, no capability and no other user. */
+ * the system directories read-only, its own processes, no network, no capability, no other user. */
 #define _POSIX_C_SOURCE 200809L
 #include <sbx.h>
 #include <signal.h>

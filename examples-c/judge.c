@@ -1,12 +1,12 @@
 /* A judge, as a programming contest has one: compiles the submissions in a sandbox, runs them in a
- * stricter one on the tests of their problem, and prints a table of verdicts. It exits with 1 when a
+ * stricter one on the tests of their problem, and prints a table of verdicts. Exits with 1 when a
  * verdict is not the expected one, with 2 when it could not work.
  *
  *     cc judge*.c $(pkg-config --cflags --libs sbx libseccomp) -pthread -o judge
  *     ./judge [the directory with submissions/, problems/ and submissions.txt]
  *
- * Works as root, then with a memory and a pids cgroup for each run where it can make them, and as any
- * user who may create user namespaces. judge.h says what the other files are. */
+ * Works as root, then with a memory and a pids cgroup for each run where it can make them, and as
+ * any user who may create user namespaces. judge.h says what the other files are. */
 #define _GNU_SOURCE
 #include "judge.h"
 
@@ -106,7 +106,7 @@ static int worker_make(struct worker *worker, const struct judge *judge, unsigne
     return worker->run != NULL ? 0 : -1;
 }
 
-/* All submissions by all workers. Returns how many verdicts were as expected, -1: could not work. */
+/* All submissions by all workers. Returns how many verdicts were as expected; -1: failed. */
 static int judge_all(const struct judge *judge, struct submission *list, size_t n, struct why *why)
 {
     int cpus[WORKERS];

@@ -1,6 +1,6 @@
 /* The judge's cgroups: a fresh one for each run, which limits the memory and the processes of the
- * whole tree, and counts what was refused or killed. Without the right to make one there are only the
- * limits on each single process (judge_sandbox.c).
+ * whole tree, and counts what was refused or killed. Without the right to make one there are only
+ * the limits on each single process (judge_sandbox.c).
  *
  * All are made inside one directory of the judge's own, at the top of the mounted hierarchy: in a
  * container that is the container's own group. */
@@ -62,50 +62,48 @@ static void directory_remove(const char *path)
         nanosleep(&pause, NULL);
 }
 
-static int try_v2(struct cgroups *cgroups, const char *mounted)
+static int directory_make(struct cgroups *cgroups, const char *mounted, struct why *why)
 {
-    snprintf(cgroups->dir[0], sizeof cgroups->dir[0], "%s/sbx-judge-%d", mounted, getpid());
-    if (mkdir(cgroups->dir[0], 0755) < 0)
+    char *dir = cgroups->dir[cgroups->n];
+    snprintf(dir, sizeof cgroups->dir[0], "%s/sbx-judge-%d", mounted, getpid());
+    if (mkdir(dir, 0755) < 0)
+        return because(why, "%s: %s", dir, strerror(errno));
+    cgroups->n++;
+    return 0;
+}
+
+static int try_v1(struct cgroups *cgroups, struct why *why)
+{
+    if (directory_make(cgroups, "/sys/fs/cgroup/memory", why) == 0 &&
+        directory_make(cgroups, "/sys/fs/cgroup/pids", why) == 0)
+        return 0;
+    cgroups_close(cgroups);
+    return -1;
+}
+
+static int try_v2(struct cgroups *cgroups, struct why *why)
+{
+    if (directory_make(cgroups, "/sys/fs/cgroup", why) < 0)
         return -1;
-    /* The controllers must have been handed down to here; from here on they are ours to hand on. */
+    cgroups->v2 = true;
+    /* This works where the controllers have been handed down to the judge's directory. It changes
+     * nothing above: that would be the business of whoever runs this machine. */
     const int dir = open(cgroups->dir[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = dir < 0 ? -1 : write_at(dir, "cgroup.subtree_control", "+memory +pids");
-    const int saved = errno;
+    const int rc = dir < 0 ? -1 : write_at(dir, "cgroup.subtree_control", "+memory +pids");
+    if (rc < 0)
+        because(why, "%s: memory and pids controllers: %s", cgroups->dir[0], strerror(errno));
     if (dir >= 0)
         close(dir);
     if (rc < 0)
-        rmdir(cgroups->dir[0]);
-    errno = saved;
-    if (rc == 0) {
-        cgroups->v2 = true;
-        cgroups->n = 1;
-    }
+        cgroups_close(cgroups);
     return rc;
-}
-
-static int try_v1(struct cgroups *cgroups)
-{
-    static const char *const mounted[] = {"/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"};
-    for (unsigned i = 0; i < 2; i++) {
-        snprintf(cgroups->dir[i], sizeof cgroups->dir[i], "%s/sbx-judge-%d", mounted[i], getpid());
-        if (mkdir(cgroups->dir[i], 0755) < 0) {
-            const int saved = errno;
-            cgroups_close(cgroups);
-            errno = saved;
-            return -1;
-        }
-        cgroups->n = i + 1;
-    }
-    return 0;
 }
 
 int cgroups_open(struct cgroups *cgroups, struct why *why)
 {
     *cgroups = (struct cgroups){.n = 0};
     const bool v1 = access("/sys/fs/cgroup/memory/tasks", F_OK) == 0;
-    if ((v1 ? try_v1(cgroups) : try_v2(cgroups, "/sys/fs/cgroup")) == 0)
-        return 0;
-    return because(why, "%s: %s", cgroups->dir[0], strerror(errno));
+    return v1 ? try_v1(cgroups, why) : try_v2(cgroups, why);
 }
 
 void cgroups_close(struct cgroups *cgroups)
@@ -134,16 +132,17 @@ int group_make(const struct cgroups *cgroups, const char *name, const struct lim
 {
     *group = (struct group){.n = 0};
     for (unsigned i = 0; i < cgroups->n; i++) {
-        const int len = snprintf(group->dir[i], sizeof group->dir[i], "%s/%s", cgroups->dir[i], name);
-        if (len >= (int)sizeof group->dir[i] || mkdir(group->dir[i], 0755) < 0) {
-            because(why, "cgroup %s: %s", group->dir[i], strerror(errno));
+        char *dir = group->dir[i];
+        const int len = snprintf(dir, sizeof group->dir[i], "%s/%s", cgroups->dir[i], name);
+        if (len >= (int)sizeof group->dir[i] || mkdir(dir, 0755) < 0) {
+            because(why, "cgroup %s: %s", dir, strerror(errno));
             group_remove(group);
             return -1;
         }
-        group->fd[i] = open(group->dir[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        group->fd[i] = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         group->n = i + 1;
         if (group->fd[i] < 0) {
-            because(why, "cgroup %s: %s", group->dir[i], strerror(errno));
+            because(why, "cgroup %s: %s", dir, strerror(errno));
             group_remove(group);
             return -1;
         }

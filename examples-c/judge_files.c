@@ -1,4 +1,4 @@
-/* The judge's files: reading and writing whole ones, sealed copies of test inputs, comparing answers. */
+/* The judge's files: reading and writing whole ones, sealed copies of inputs, comparing answers. */
 #define _GNU_SOURCE
 #include "judge.h"
 
@@ -72,8 +72,8 @@ int file_write(const char *path, const char *bytes, size_t size, struct why *why
     return rc;
 }
 
-/* A program's input is never the problem's own file: who may read a file that belongs to his own user
- * can also fchmod() it or hold a lock on it through the same descriptor. This copy is for one run. */
+/* A program's input is never the problem's own file: who may read a file that belongs to his own
+ * user can also fchmod() or lock it through the same descriptor. This copy is for one run. */
 int sealed_input(const char *bytes, size_t size, struct why *why)
 {
     const int fd = memfd_create("input", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -1,9 +1,9 @@
 /* The judge's seccomp filter, made with libseccomp: which system calls end a program at once.
  *
- * A list of what is allowed would be safer, but each language's runtime, and each new version of the C
- * library, needs another one. The namespaces, the empty set of capabilities and the limits are what
- * holds a program; the filter takes away the parts of the kernel that no solution to a problem needs
- * and where most of its security bugs are found. */
+ * A list of what is allowed would be stricter, but each language's runtime, and each new version of
+ * the C library, needs another one. The namespaces, the empty set of capabilities and the limits
+ * are what holds a program; the filter takes away parts of the kernel that no solution to a problem
+ * needs, so that their bugs are out of reach. */
 #define _GNU_SOURCE
 #include "judge.h"
 
@@ -24,8 +24,8 @@ static const char *const forbidden[] = {
     /* namespaces; clone's flags are below */
     "unshare", "setns",
     /* mounts and roots */
-    "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "mount_setattr", "fsopen",
-    "fsconfig", "fsmount", "fspick", "name_to_handle_at", "open_by_handle_at", "quotactl",
+    "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "mount_setattr",
+    "fsopen", "fsconfig", "fsmount", "fspick", "name_to_handle_at", "open_by_handle_at", "quotactl",
     /* keys are not in any namespace */
     "add_key", "request_key", "keyctl",
     /* large interfaces, and io_uring does what the filter cannot see */
@@ -46,7 +46,7 @@ static int add_rules(scmp_filter_ctx context)
 {
     /* As a tree: a few comparisons for each call instead of one for each name. */
     int rc = seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    /* int 0x80 and x32 numbers, which would pass by the rules for x86-64, and their like elsewhere */
+    /* int 0x80 and x32 numbers, which the rules for x86-64 do not cover, and their like. */
     if (rc == 0)
         rc = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     for (size_t i = 0; rc == 0 && i < sizeof forbidden / sizeof forbidden[0]; i++) {
@@ -59,7 +59,7 @@ static int add_rules(scmp_filter_ctx context)
     for (size_t i = 0; rc == 0 && i < sizeof new_namespaces / sizeof new_namespaces[0]; i++)
         rc = seccomp_rule_add(context, SCMP_ACT_KILL_PROCESS, SCMP_SYS(clone), 1,
                               SCMP_A0(SCMP_CMP_MASKED_EQ, new_namespaces[i], new_namespaces[i]));
-    /* clone3 has its flags in memory, where a filter cannot look. The C library goes back to clone. */
+    /* clone3 has its flags in memory, where a filter cannot look. The C library then uses clone. */
     if (rc == 0)
         rc = seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     return rc;
@@ -99,5 +99,7 @@ int filter_make(struct sock_filter **filter, size_t *len, struct why *why)
     if (rc == 0)
         rc = instructions(context, filter, len);
     seccomp_release(context);
+    if (rc == -ENOSYS)
+        return because(why, "libseccomp is too old: it does not know all forbidden calls");
     return rc == 0 ? 0 : because(why, "libseccomp: %s", strerror(-rc));
 }

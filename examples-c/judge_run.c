@@ -1,5 +1,5 @@
-/* One program in its sandbox: started in a fresh cgroup, waited for, ended when its time is over, and
- * what the kernel measured meanwhile. No verdict yet: that is judge_submission.c. */
+/* One program in its sandbox: started in a fresh cgroup, waited for, ended when its time is over,
+ * and what the kernel measured meanwhile. No verdict yet: that is judge_submission.c. */
 #define _GNU_SOURCE
 #include "judge.h"
 
@@ -23,7 +23,8 @@ static int start(const struct task *task, const struct group *group, sbx_process
         rc = sbx_add_cgroup_fd(runner, group->fd[i], error);
 
     const struct sbx_fd_map fds[] = {{task->output, task->output_is}, {task->input, 0}};
-    const struct sbx_launch_bind box = {.fd = task->box, .target = "/box", .flags = task->box_flags};
+    const struct sbx_launch_bind box = {
+        .fd = task->box, .target = "/box", .flags = task->box_flags};
     struct sbx_launch launch = SBX_LAUNCH_INIT;
     launch.argv = task->argv;
     launch.fds = fds;

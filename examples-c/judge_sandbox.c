@@ -1,6 +1,6 @@
 /* The judge's two sandboxes.
  *
- * The compiler's: the system's /usr read-only, /proc, /dev, a small /tmp, and /box, which it may write.
+ * The compiler's: the system's /usr read-only, /proc, /dev, a small /tmp, and a writable /box.
  * The program's: /box, read-only, and nothing else. It is linked statically and needs no library.
  * Both have every namespace, no capability, no network, the filter, and an init in front of them,
  * so that the program is not pid 1 and all of it dies with the judge. */

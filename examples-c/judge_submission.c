@@ -1,6 +1,6 @@
-/* One submission: its source is compiled in one sandbox and run on each test of its problem in another,
- * until a test fails. The verdict comes from the kernel's figures, never from anything the program
- * said, apart from its answer. */
+/* One submission: its source is compiled in one sandbox and run on each test of its problem in
+ * another, until a test fails. The verdict comes from the kernel's figures, never from anything the
+ * program said, apart from its answer. */
 #define _GNU_SOURCE
 #include "judge.h"
 
@@ -65,8 +65,9 @@ static const char *limit_verdict(const struct limits *limits, const struct figur
     const bool cpu = figures->cpu_ns > limits->cpu_ns;
     if (!cpu && !figures->timed_out)
         return NULL;
-    int len = snprintf(why->text, sizeof why->text, "%s limit of %.1f s", cpu ? "CPU" : "wall clock",
-                       (double)(cpu ? limits->cpu_ns : limits->wall_ns) / (double)SECOND);
+    const double seconds = (double)(cpu ? limits->cpu_ns : limits->wall_ns) / (double)SECOND;
+    const int len = snprintf(why->text, sizeof why->text, "%s limit of %.1f s",
+                             cpu ? "CPU" : "wall clock", seconds);
     if (figures->refused_forks > 0)
         snprintf(why->text + len, sizeof why->text - (size_t)len, ", %" PRIu64 " forks refused",
                  figures->refused_forks);
@@ -163,8 +164,10 @@ static int compile(const struct worker *worker, int box, struct submission *subm
     close(messages);
     if (rc < 0)
         return -1;
-    if (limit_verdict(task.limits, &figures, size, &submission->why) != NULL) {
+    struct why limit;
+    if (limit_verdict(task.limits, &figures, size, &limit) != NULL) {
         set_verdict(submission, "CE");
+        because(&submission->why, "compiler: %s", limit.text);
         rc = 1;
     } else if (figures.status.code != CLD_EXITED || figures.status.status != 0) {
         set_verdict(submission, "CE");
@@ -227,7 +230,7 @@ static int run(const struct worker *worker, int box, int input, const char *want
     return rc;
 }
 
-/* Test `number` of the problem, counted from 1. 0: right answer. 1: a verdict. -1: the judge failed. */
+/* Test `number` of the problem, from 1. 0: right answer. 1: a verdict. -1: the judge failed. */
 static int run_test(const struct worker *worker, int box, unsigned number,
                     struct submission *submission)
 {
@@ -238,8 +241,8 @@ static int run_test(const struct worker *worker, int box, unsigned number,
     size_t in_size = 0;
     size_t want_size = 0;
     int rc = -1;
-    snprintf(path, sizeof path, "%s/problems/%s/%u.in", worker->judge->examples, submission->problem,
-             number);
+    snprintf(path, sizeof path, "%s/problems/%s/%u.in", worker->judge->examples,
+             submission->problem, number);
     if (file_read(path, &in, &in_size, why) == 0) {
         snprintf(path, sizeof path, "%s/problems/%s/%u.out", worker->judge->examples,
                  submission->problem, number);
@@ -264,7 +267,7 @@ static unsigned count_tests(const struct judge *judge, const char *problem)
     }
 }
 
-/* A new box with the source in it, which the sandbox's user may write. Returns it as a descriptor. */
+/* A new box with the source in it, which the sandbox's user may write. Returns its descriptor. */
 static int box_make(const struct worker *worker, const char *path, struct submission *submission)
 {
     struct why *why = &submission->why;

@@ -340,4 +340,6 @@ locations! {
     Seccomp = 92 c"seccomp",
     /// execve(2), execveat(2).
     Exec = 93 c"exec",
+    /// setfsuid(2), setfsgid(2): ids that the new user namespace knows, for what is made in it.
+    FsIds = 94 c"fs_ids",
 }

@@ -25,6 +25,19 @@ const SEALS: c_int =
 /// The memfd, or -1.
 static CACHED: AtomicI32 = AtomicI32::new(-1);
 
+/// Run by dlclose and exit: a host that loads and unloads the library keeps no descriptor of it.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static CLOSE_AT_UNLOAD: extern "C" fn() = close_cached;
+
+extern "C" fn close_cached() {
+    let cached = CACHED.swap(-1, AcqRel);
+    if cached >= 0 && is_ours(cached) {
+        // SAFETY: our own descriptor; nobody can be in a start while the library is unloaded.
+        unsafe { libc::close(cached) };
+    }
+}
+
 /// The program, open.
 pub enum InitProgram {
     /// The process's memfd; stays open.

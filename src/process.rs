@@ -55,6 +55,8 @@ pub struct Process {
     /// Holds the control block, where a failure after the start's return is written down.
     memfd: Option<Memfd>,
     unenforced: u64,
+    /// This process is the program's tracer.
+    traced: bool,
     ended: Mutex<Option<Status>>,
 }
 
@@ -75,6 +77,7 @@ impl Process {
             pid_namespace: false,
             memfd,
             unenforced,
+            traced: false,
             ended: Mutex::new(None),
         }
     }
@@ -96,8 +99,15 @@ impl Process {
             pid_namespace,
             memfd,
             unenforced,
+            traced: false,
             ended: Mutex::new(None),
         }
+    }
+
+    /// The same, traced by a thread of this process.
+    pub fn traced(mut self, traced: bool) -> Process {
+        self.traced = traced;
+        self
     }
 
     /// The program's pid in the host's pid namespace.
@@ -149,7 +159,9 @@ impl Process {
             match &self.init {
                 None => _ = sys::poll([self.pidfd()], deadline.left()),
                 Some((init, channel)) => {
-                    _ = sys::poll([channel.as_raw_fd(), init.as_raw_fd()], deadline.left())
+                    let program = if self.traced { self.pidfd() } else { -1 };
+                    let fds = [channel.as_raw_fd(), init.as_raw_fd(), program];
+                    _ = sys::poll(fds, deadline.left());
                 }
             }
         }
@@ -180,6 +192,7 @@ impl Process {
 
     /// Looks for the init's note. It is never taken out: every thread that waits will see it.
     fn look_at_init(&self, init: &OwnedFd, channel: &OwnedFd) -> Result<Option<Status>> {
+        self.hand_over_tracee();
         let mut ended = self.ended();
         while ended.is_none() {
             // In this order: an init that has ended sends nothing any more.
@@ -205,6 +218,19 @@ impl Process {
             }
         }
         Ok(*ended)
+    }
+
+    /// A tracee that has ended is its tracer's before it is its parent's: until we have waited for it
+    /// the init cannot see its end, nor can the init's namespace go away.
+    fn hand_over_tracee(&self) {
+        if self.traced && sys::has_ended(self.pidfd.as_fd()) {
+            let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+            // SAFETY: all zero is a valid siginfo_t, and waitid fills it.
+            unsafe {
+                let mut info: libc::siginfo_t = core::mem::zeroed();
+                libc::waitid(libc::P_PID, self.pid as libc::id_t, &mut info, options);
+            }
+        }
     }
 
     /// An exec that failed after the start had returned at the stop before the filter.
@@ -246,6 +272,10 @@ impl Drop for Process {
         match &self.init {
             None => drop(reap(self.pidfd.as_fd())),
             Some((init, _)) => {
+                if self.traced {
+                    sys::poll([self.pidfd()], None);
+                    self.hand_over_tracee();
+                }
                 if self.pid_namespace {
                     // Takes everybody in the namespace along.
                     let _ = sys::send_signal(init.as_fd(), libc::SIGKILL);

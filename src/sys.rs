@@ -40,6 +40,11 @@ impl Deadline {
         self.0.map(|end| end.saturating_duration_since(Instant::now()))
     }
 
+    /// The same deadline, later by this much.
+    pub fn later(self, by: Duration) -> Deadline {
+        Deadline(self.0.and_then(|end| end.checked_add(by)))
+    }
+
     /// True once it is over.
     pub fn is_over(&self) -> bool {
         self.left() == Some(Duration::ZERO)

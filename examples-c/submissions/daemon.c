@@ -1,5 +1,5 @@
-/* Answers `sum` rightly, and leaves a daemon behind that keeps stdout open: the verdict comes at once,
- * and the daemon is gone with it. */
+/* Answers `sum` rightly, and leaves a daemon behind that keeps stdout open: the verdict comes at
+ * once, and the daemon is gone with it. */
 #include <stdio.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-/* Divides by one less than n, which is 0 in the second test. (On x86-64 that is SIGFPE; other processors
- * have an answer to it.) */
+/* Divides by one less than n, which is 0 in the second test. On x86-64 that is SIGFPE; there are
+ * processors that give a number instead. */
 #include <stdio.h>
 
 int main(void)

@@ -8,7 +8,7 @@ use super::channel;
 use super::plan::{ANY_ERRNO, Control, Header, NO_ARG, NO_SLOT, Step, op, stage};
 
 /// How many results a plan can keep.
-pub const SLOTS: usize = 64;
+pub const SLOTS: usize = 128;
 
 /// How often a step with a `retry_errno` is tried, and the pause between: 100 ms in all, which is
 /// long for another thread's fork to reach its exec and for a key to be freed, and short for a user.
@@ -81,7 +81,7 @@ pub unsafe fn walk(context: &mut Context) -> End {
             continue;
         }
         let errno = (-result) as u16;
-        if step.tolerate == errno {
+        if step.tolerate == errno || step.tolerate == ANY_ERRNO {
             keep(context, step, -1);
             at += 1;
             continue;

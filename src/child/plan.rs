@@ -130,7 +130,7 @@ pub struct Step {
     pub expect: i32,
     /// Not 0: a result other than `expect` fails the step with this errno.
     pub expect_errno: u16,
-    /// This errno is as good as success; 0: none.
+    /// This errno is as good as success, and the result is -1; 0: none, ANY_ERRNO: every one.
     pub tolerate: u16,
     /// Arguments.
     pub args: [u64; 6],

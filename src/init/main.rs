@@ -56,8 +56,8 @@ unsafe extern "C" fn sbx_init_main(block: *const usize) -> ! {
     if header.mode & mode::SPAWN == 0 {
         exit(EPROTO);
     }
-    let program = spawn::spawn(context, header);
-    reaper::reap_until_the_end(context, header, program)
+    let spawned = spawn::spawn(context, header);
+    reaper::reap_until_the_end(context, header, spawned)
 }
 
 /// Waits for the plan and maps it.

@@ -6,11 +6,9 @@ use crate::child::channel;
 use crate::child::interpreter::{Context, SLOTS};
 use crate::child::plan::{Ended, Header, Note, mode, request};
 use crate::exit;
-use crate::spawn::{POLLIN, Pollfd};
+use crate::spawn::{POLLIN, Pollfd, Spawned};
 
 const SIGKILL: usize = 9;
-const SIGCHLD: usize = 17;
-const O_CLOEXEC_NONBLOCK: usize = 0o2000000 | 0o4000;
 const P_ALL: usize = 0;
 const WNOHANG: usize = 1;
 const WEXITED: usize = 4;
@@ -34,15 +32,12 @@ static mut ENDED: Ended = Ended { note: Note { kind: request::ENDED, first: 0, s
 static mut BUFFER: [u8; 4096] = [0; 4096];
 
 /// Reaps until the program has ended, the host is gone, or the host says so; then ends everything.
-pub fn reap_until_the_end(context: &Context, header: &Header, program: i32) -> ! {
+pub fn reap_until_the_end(context: &Context, header: &Header, spawned: Spawned) -> ! {
+    let Spawned { program, signals } = spawned;
     // SAFETY: masked to the array's size.
     let children = unsafe { *context.slots.as_ptr().add(header.children_slot as usize & (SLOTS - 1)) } as i32;
     let children = if header.mode & mode::PID_NAMESPACE != 0 { -1 } else { children };
-    close_all_but([context.socket, header.host_pidfd, children]);
-
-    let mask: u64 = 1 << (SIGCHLD - 1);
-    // SAFETY: reads the mask. A SIGCHLD that is pending already counts.
-    let signals = unsafe { syscall(nr::SIGNALFD4, [usize::MAX, &raw const mask as usize, 8, O_CLOEXEC_NONBLOCK, 0, 0]) } as i32;
+    close_all_but([context.socket, header.host_pidfd, children, signals]);
     let mut polled = [signals, header.host_pidfd, context.socket].map(|fd| Pollfd { fd, events: POLLIN, revents: 0 });
     loop {
         // SAFETY: three entries, in this frame.
@@ -136,8 +131,8 @@ fn kill(pid: usize) -> bool {
     unsafe { syscall(nr::KILL, [pid, SIGKILL, 0, 0, 0, 0]) == 0 }
 }
 
-/// Closes every descriptor but these three; -1 counts for none.
-fn close_all_but(keep: [i32; 3]) {
+/// Closes every descriptor but these; -1 counts for none.
+fn close_all_but(keep: [i32; 4]) {
     let mut from = 0;
     loop {
         // The lowest one that is still ahead.

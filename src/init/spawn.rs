@@ -50,9 +50,16 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+/// The program, and the descriptor that tells of ended children.
+pub struct Spawned {
+    pub program: i32,
+    pub signals: i32,
+}
+
 /// Clones the program and returns its pid once it has exec'd or was killed. If one of its steps fails
 /// the sandbox ends.
-pub fn spawn(context: &mut Context, header: &Header) -> i32 {
+pub fn spawn(context: &mut Context, header: &Header) -> Spawned {
+    let signals = child_signals(context);
     let [pipe_read, pipe_write] = pipe_above(context, header);
     context.list = list::PROGRAM;
     let program = clone(context, header);
@@ -81,7 +88,22 @@ pub fn spawn(context: &mut Context, header: &Header) -> i32 {
         // SAFETY: the socket is ours.
         unsafe { channel::send_note(context.socket, request::EXECED, -1) };
     }
-    program as i32
+    Spawned { program: program as i32, signals }
+}
+
+/// A signalfd for SIGCHLD, which is blocked since the clone in the host; made before the program, so
+/// that running out of descriptors cannot make its end go unnoticed.
+fn child_signals(context: &Context) -> i32 {
+    const O_CLOEXEC_NONBLOCK: usize = 0o2000000 | 0o4000;
+    let mask: u64 = 1 << (SIGCHLD - 1);
+    // SAFETY: reads the mask.
+    let made = unsafe {
+        syscall(nr::SIGNALFD4, [usize::MAX, &raw const mask as usize, 8, O_CLOEXEC_NONBLOCK, 0, 0])
+    };
+    if made < 0 {
+        fail(context, -made as i32, crate::child::plan::SPAWN_LOCATION);
+    }
+    made as i32
 }
 
 /// A close-on-exec pipe whose writing end is above every descriptor of the program.

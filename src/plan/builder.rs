@@ -82,7 +82,7 @@ pub struct Builder {
     /// The list that steps are added to.
     current: usize,
     /// Slots in use.
-    slots: u64,
+    slots: u128,
     /// Where in the data the plan's size is to be written in decimal digits.
     size_at: Option<usize>,
     /// The header's fields that are not layout.

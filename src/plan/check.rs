@@ -12,7 +12,7 @@ pub fn check(runner: &Runner, launch: &Launch, host: &Host) -> Result<()> {
     mounts(runner, launch)?;
     identity(runner, host)?;
     filters(runner, host)?;
-    landlock(runner)
+    landlock(runner, host)
 }
 
 fn program(runner: &Runner, launch: &Launch) -> Result<()> {
@@ -179,13 +179,16 @@ fn filters(runner: &Runner, host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn landlock(runner: &Runner) -> Result<()> {
+fn landlock(runner: &Runner, host: &Host) -> Result<()> {
     let wanted = &runner.landlock;
     if !runner.uses_landlock() {
         if !wanted.paths.is_empty() || !wanted.ports.is_empty() {
             return Err(Error::invalid(format_args!("landlock: rules without sbx_set_landlock")));
         }
         return Ok(());
+    }
+    if !runner.no_new_privs && super::identity::permitted(runner, host) & CAP_SYS_ADMIN == 0 {
+        return Err(Error::invalid(format_args!("landlock: needs no_new_privs, or CAP_SYS_ADMIN")));
     }
     for (n, path) in wanted.paths.iter().enumerate() {
         if path.access & !wanted.handled_fs != 0 {

@@ -25,7 +25,8 @@ const INIT_FIRST: &[&str] = &[
 ];
 const STAGED_FIRST: &[&str] =
     &["mmap(control)", "mmap(plan)", "close(memfd)", "gettid()", "set_robust_list(control)"];
-const SPAWN_FIRST: &[&str] = &["pipe2(exec)", "fcntl(exec, F_DUPFD_CLOEXEC)", "close(exec)"];
+const SPAWN_FIRST: &[&str] =
+    &["signalfd4(SIGCHLD)", "pipe2(exec)", "fcntl(exec, F_DUPFD_CLOEXEC)", "close(exec)"];
 const SPAWN_THEN: &[&str] = &["prctl(PR_SET_PDEATHSIG, 0)", "close(exec)"];
 
 /// Describes what a start of this runner with this launch would do. Nothing is started.
@@ -200,7 +201,7 @@ const NAMESPACES: [(u64, &str); 8] = [
 
 /// The names of the system calls that plans are made of.
 fn system_call_name(number: u32) -> &'static str {
-    const NAMES: [(libc::c_long, &str); 49] = [
+    const NAMES: [(libc::c_long, &str); 52] = [
         (libc::SYS_capset, "capset"),
         (libc::SYS_chdir, "chdir"),
         (libc::SYS_chroot, "chroot"),
@@ -237,12 +238,15 @@ fn system_call_name(number: u32) -> &'static str {
         (libc::SYS_ppoll, "ppoll"),
         (libc::SYS_prctl, "prctl"),
         (libc::SYS_prlimit64, "prlimit64"),
+        (libc::SYS_readlinkat, "readlinkat"),
         (libc::SYS_rt_sigaction, "rt_sigaction"),
         (libc::SYS_rt_sigprocmask, "rt_sigprocmask"),
         (libc::SYS_sched_setaffinity, "sched_setaffinity"),
         (libc::SYS_sched_setscheduler, "sched_setscheduler"),
         (libc::SYS_seccomp, "seccomp"),
         (libc::SYS_setdomainname, "setdomainname"),
+        (libc::SYS_setfsgid, "setfsgid"),
+        (libc::SYS_setfsuid, "setfsuid"),
         (libc::SYS_setgroups, "setgroups"),
         (libc::SYS_sethostname, "sethostname"),
         (libc::SYS_setns, "setns"),

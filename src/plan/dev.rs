@@ -1,9 +1,11 @@
 //! Steps for a minimal /dev: a tmpfs with the harmless devices of the host, read-only at the end.
 
 use super::builder::{Arg, Builder};
-use super::mounts::{Tree, flag, mount_at, open_made, set_attributes};
+use super::mounts::{mount_at, set_attributes};
 use super::root::{FROM_FD, OPEN_TREE_CLONE, attr};
+use super::tree::Tree;
 use crate::error::{Location, Result};
+use crate::flags::{SBX_MOUNT_DEVPTS, SBX_MOUNT_WRITABLE};
 
 /// Bound from the host rather than made: mknod of a device needs the initial user namespace.
 const DEVICES: [(&core::ffi::CStr, &core::ffi::CStr); 5] = [
@@ -31,7 +33,8 @@ pub fn add(builder: &mut Builder, tree: &mut Tree, path: &[u8], flags: u32) -> R
         path,
         [tmpfs, tmpfs, (libc::MS_NOSUID | libc::MS_NOEXEC).into(), options],
     )?;
-    let directory = open_made(builder, tree, path)?;
+    let directory = tree.open(builder, path, libc::O_PATH | libc::O_DIRECTORY)?;
+    tree.cover(path)?;
     let empty = builder.cstr(c"")?;
     for (device, name) in DEVICES {
         let (device, name) = (builder.cstr(device)?, builder.cstr(name)?);
@@ -60,7 +63,7 @@ pub fn add(builder: &mut Builder, tree: &mut Tree, path: &[u8], flags: u32) -> R
         let (text, name) = (builder.cstr(text)?, builder.cstr(name)?);
         builder.call(Location::Symlink, libc::SYS_symlinkat, &[text, directory.into(), name])?;
     }
-    if flags & flag::DEVPTS != 0 {
+    if flags & SBX_MOUNT_DEVPTS != 0 {
         let (pts, ptmx, link) =
             (builder.cstr(c"pts")?, builder.cstr(c"ptmx")?, builder.cstr(c"pts/ptmx")?);
         builder.call(
@@ -91,7 +94,7 @@ pub fn add(builder: &mut Builder, tree: &mut Tree, path: &[u8], flags: u32) -> R
         builder.close(Location::Mount, target)?;
         builder.call(Location::Symlink, libc::SYS_symlinkat, &[link, directory.into(), ptmx])?;
     }
-    if flags & flag::WRITABLE == 0 {
+    if flags & SBX_MOUNT_WRITABLE == 0 {
         set_attributes(builder, Location::MountAttr, directory, attr::RDONLY, 0, 0)?;
     }
     builder.close(Location::Mount, directory)

@@ -4,14 +4,8 @@ use super::builder::{Arg, Builder, Offset};
 use super::check::setgroups_allowed;
 use super::host::{CAP_SETGID, CAP_SETPCAP, CAPABILITY_VERSION, Host, all_capabilities};
 use crate::error::{Location, Result};
+use crate::flags::*;
 use crate::runner::Runner;
-
-/// Bits of `Control::unenforced`: the bounding set stays as it was.
-pub const UNENFORCED_BOUNDING_SET: u64 = 1;
-/// The securebits stay as they were.
-pub const UNENFORCED_SECUREBITS: u64 = 8;
-/// The host's supplementary groups stay.
-pub const UNENFORCED_GROUPS: u64 = 16;
 
 /// NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE, KEEP_CAPS off, and all four locked: from here on
 /// no exec and no change of uid brings a capability back.
@@ -82,7 +76,7 @@ pub fn add_credentials(
                     .repeat(count, 1);
             }
         } else {
-            left_out |= UNENFORCED_BOUNDING_SET;
+            left_out |= SBX_UNENFORCED_BOUNDING_SET;
         }
     }
     let Some(credential) = &runner.credential else { return Ok(left_out) };
@@ -107,7 +101,7 @@ pub fn add_credentials(
             &[credential.groups.len().into(), Arg::Data(groups)],
         )?;
     } else if has_supplementary_groups() {
-        left_out |= UNENFORCED_GROUPS;
+        left_out |= SBX_UNENFORCED_GROUPS;
     }
     let (uid, gid) = (Arg::from(credential.uid), Arg::from(credential.gid));
     builder.call(Location::Setgid, libc::SYS_setresgid, &[gid, gid, gid])?;
@@ -181,7 +175,7 @@ pub fn add_final_capabilities(
             &[libc::PR_SET_SECUREBITS.into(), SECUREBITS.into()],
         )?;
     } else {
-        left_out |= UNENFORCED_SECUREBITS;
+        left_out |= SBX_UNENFORCED_SECUREBITS;
     }
     capset(builder, Location::Capset, keep, keep, keep)?;
     Ok(left_out)

@@ -4,10 +4,8 @@ use super::builder::{Arg, Builder};
 use super::host::landlock_abi;
 use crate::child::plan::op;
 use crate::error::{Error, Location, Result};
+use crate::flags::{SBX_UNENFORCED_LANDLOCK, SBX_UNENFORCED_MOUNT};
 use crate::runner::{Landlock, Runner};
-
-/// Bits of `Control::unenforced`: some of what was asked is not in this kernel's Landlock.
-pub const UNENFORCED: u64 = 2;
 
 const RULE_PATH_BENEATH: u64 = 1;
 const RULE_NET_PORT: u64 = 2;
@@ -51,7 +49,7 @@ pub fn add(builder: &mut Builder, runner: &Runner) -> Result<u64> {
     let abi = landlock_abi();
     let (fs, net, scopes) = known(abi);
     let handled = [wanted.handled_fs & fs, wanted.handled_net & net, wanted.scoped & scopes];
-    let left_out = if supported(wanted, abi).is_err() { UNENFORCED } else { 0 };
+    let left_out = if supported(wanted, abi).is_err() { SBX_UNENFORCED_LANDLOCK } else { 0 };
     if handled == [0; 3] {
         return Ok(left_out);
     }
@@ -84,7 +82,7 @@ pub fn add(builder: &mut Builder, runner: &Runner) -> Result<u64> {
             .index(n)
             .out(opened);
         if path.optional {
-            builder.skip_on_any_error(start, crate::plan::mounts::UNENFORCED);
+            builder.skip_on_any_error(start, SBX_UNENFORCED_MOUNT);
         }
         // struct landlock_path_beneath_attr, packed: u64 access, s32 descriptor.
         let rule = builder.words(&[access, 0])?;

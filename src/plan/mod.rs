@@ -3,7 +3,8 @@
 //! * `order`: which steps, in which order, and why. Read this first.
 //! * `shape`: direct, staged or init.
 //! * `check`: contradictions between settings.
-//! * `root`, `mounts`, `dev`, `fds`, `identity`, `landlock`: the steps of one theme each.
+//! * `root`, `tree`, `mounts`, `links`, `dev`, `fds`, `identity`, `landlock`: the steps of one theme
+//!   each.
 //! * `host`: what the plan must know of the host.
 //! * `builder`: lays steps and data out in one block.
 //! * `describe`: prints a plan.
@@ -18,10 +19,12 @@ mod fds;
 pub mod host;
 mod identity;
 mod landlock;
+mod links;
 mod mounts;
 pub mod order;
 mod root;
 mod shape;
+mod tree;
 
 pub use check::setgroups_allowed;
 pub use describe::describe;
@@ -31,19 +34,6 @@ use crate::error::Result;
 use crate::launch::Launch;
 use crate::runner::Runner;
 use host::Host;
-
-/// What could not be enforced: the bits of `sbx_process_unenforced`.
-pub mod unenforced {
-    pub use super::identity::{
-        UNENFORCED_BOUNDING_SET as BOUNDING_SET, UNENFORCED_GROUPS as GROUPS,
-        UNENFORCED_SECUREBITS as SECUREBITS,
-    };
-    pub use super::landlock::UNENFORCED as LANDLOCK;
-    pub use super::mounts::UNENFORCED as MOUNT;
-}
-
-/// Flags of mount entries.
-pub use mounts::flag as mount_flag;
 
 /// Checks everything that can be checked without starting, and chooses the shape.
 pub fn prepare(runner: &Runner, launch: &Launch) -> Result<(Host, Shape)> {

@@ -432,7 +432,8 @@ impl Order<'_> {
             self.builder.call(Location::Umask, libc::SYS_umask, &[0.into()])?.out(saved);
             self.saved_umask = Some(saved);
         }
-        root::add(&mut self.builder, self.runner, self.launch)
+        let ids = root::ids_to_take(self.runner, self.host);
+        root::add(&mut self.builder, self.runner, self.launch, ids)
     }
 
     /// In the init shape the program is a child of the embedded program from here on: everything that
@@ -530,7 +531,7 @@ impl Order<'_> {
             let workdir = self.builder.slot()?;
             if self.runner.root.is_some() {
                 let how =
-                    super::mounts::open_how(&mut self.builder, libc::O_PATH | libc::O_DIRECTORY)?;
+                    super::tree::open_how(&mut self.builder, libc::O_PATH | libc::O_DIRECTORY)?;
                 self.builder
                     .call(
                         Location::Workdir,

@@ -1,10 +1,12 @@
 //! Steps for the new root: making it, sealing it, entering it.
 
 use super::builder::{Arg, Builder, Slot};
-use super::mounts::{self, Tree};
+use super::host::Host;
+use super::mounts;
+use super::tree::Tree;
 use crate::error::{Location, Result};
 use crate::launch::Launch;
-use crate::runner::{Root, RootKind, Runner};
+use crate::runner::{IdMap, MountKind, Root, RootKind, Runner};
 
 /// MOUNT_ATTR_*, linux/mount.h.
 pub mod attr {
@@ -28,8 +30,62 @@ const FSCONFIG_SET_STRING: u64 = 1;
 const FSCONFIG_CMD_CREATE: u64 = 6;
 const FSMOUNT_CLOEXEC: u64 = 1;
 
+/// Ids of the new user namespace, for what is made in its file systems.
+#[derive(Clone, Copy)]
+pub struct Ids {
+    /// File system uid.
+    pub uid: u32,
+    /// File system gid.
+    pub gid: u32,
+}
+
+/// The ids to take while making files; None: the host's own are good. A host whose ids are not in the
+/// new user namespace's maps could make nothing on a tmpfs of that namespace (EOVERFLOW).
+pub fn ids_to_take(runner: &Runner, host: &Host) -> Option<Ids> {
+    if !runner.makes(libc::CLONE_NEWUSER) {
+        return None;
+    }
+    let first = |id: u32, map: &[IdMap], wanted: Option<u32>| {
+        let known = map.iter().any(|range| id >= range.outside && id - range.outside < range.count);
+        if known { None } else { wanted.or(map.first().map(|range| range.inside)) }
+    };
+    let credential = runner.credential.as_ref();
+    let uid = first(host.euid, &runner.uid_map, credential.map(|credential| credential.uid));
+    let gid = first(host.egid, &runner.gid_map, credential.map(|credential| credential.gid));
+    // One of the two may be good as it is: then it has a number inside.
+    let inside = |id: u32, map: &[IdMap]| {
+        let range =
+            map.iter().find(|range| id >= range.outside && id - range.outside < range.count)?;
+        Some(range.inside + (id - range.outside))
+    };
+    if uid.is_none() && gid.is_none() {
+        return None;
+    }
+    Some(Ids {
+        uid: uid.or_else(|| inside(host.euid, &runner.uid_map))?,
+        gid: gid.or_else(|| inside(host.egid, &runner.gid_map))?,
+    })
+}
+
+/// True for what makes inodes on a tmpfs of the plan.
+fn makes_inodes(kind: &MountKind) -> bool {
+    matches!(kind, MountKind::File { .. } | MountKind::Dev)
+}
+
+/// True if the start has to take other file system ids than the host's.
+pub fn takes_ids(runner: &Runner, host: &Host) -> bool {
+    let is_fresh = runner.root.as_ref().is_some_and(|root| root.path.is_none());
+    let makes_files = runner.mounts.iter().any(|mount| makes_inodes(&mount.kind));
+    (is_fresh || makes_files) && ids_to_take(runner, host).is_some()
+}
+
 /// Everything between the namespaces and the program's own steps that has to do with files.
-pub fn add(builder: &mut Builder, runner: &Runner, launch: &Launch) -> Result<()> {
+pub fn add(
+    builder: &mut Builder,
+    runner: &Runner,
+    launch: &Launch,
+    ids: Option<Ids>,
+) -> Result<()> {
     let own_mounts = runner.makes(libc::CLONE_NEWNS);
     if own_mounts {
         // Nothing that is mounted from here on may travel back to the host, or from it.
@@ -51,6 +107,18 @@ pub fn add(builder: &mut Builder, runner: &Runner, launch: &Launch) -> Result<()
     if root.is_none() && runner.mounts.is_empty() && launch.binds.is_empty() {
         return Ok(());
     }
+    let is_fresh = root.is_some_and(|root| root.path.is_none());
+    let makes_files = runner.mounts.iter().any(|mount| makes_inodes(&mount.kind));
+    let takes_ids = ids.filter(|_| is_fresh || makes_files);
+    let mut sources = Vec::new();
+    if let Some(ids) = takes_ids {
+        sources = mounts::open_sources(builder, runner, launch)?;
+        let (uid, gid) = (Arg::from(ids.uid), Arg::from(ids.gid));
+        builder.call(Location::FsIds, libc::SYS_setfsgid, &[gid])?;
+        builder.call(Location::FsIds, libc::SYS_setfsuid, &[uid])?;
+    }
+    let has_files = runner.mounts.iter().any(|mount| matches!(mount.kind, MountKind::File { .. }));
+    let scratch = if has_files && !is_fresh { Some(fresh(builder)?) } else { None };
     let top = match root {
         Some(Root { path: None, .. }) => fresh(builder)?,
         Some(Root { kind: RootKind::Pivot, path: Some(path), writable }) => {
@@ -61,8 +129,18 @@ pub fn add(builder: &mut Builder, runner: &Runner, launch: &Launch) -> Result<()
         }
         None => open_directory(builder, b"/")?,
     };
-    let is_fresh = root.is_some_and(|root| root.path.is_none());
-    mounts::add(builder, &mut Tree::new(top, is_fresh), runner, launch)?;
+    // Mounting enters directories; without a new root the program stays where the host is.
+    let cwd = if root.is_none() { Some(open_directory(builder, b".")?) } else { None };
+    let mut tree = Tree::new(top, is_fresh)?;
+    tree.scratch = scratch;
+    mounts::add(builder, &mut tree, runner, launch, &sources, ids)?;
+    if let Some(scratch) = scratch {
+        builder.close(Location::Root, scratch)?;
+    }
+    if let Some(cwd) = cwd {
+        builder.call(Location::Chdir, libc::SYS_fchdir, &[cwd.into()])?;
+        builder.close(Location::Chdir, cwd)?;
+    }
 
     let Some(root) = root else { return builder.close(Location::Root, top) };
     if !root.writable && (root.kind == RootKind::Pivot || is_fresh) {

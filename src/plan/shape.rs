@@ -52,6 +52,7 @@ fn needs_own_memory(runner: &Runner, launch: &Launch, host: &Host) -> bool {
     runner.staged
         // A new effective id in the child sets the shared memory's dumpable flag.
         || changes_kernel_id(runner, host)
+        || super::root::takes_ids(runner, host)
         // Whoever lives in an existing user namespace may open a child that enters it.
         || [NEWUSER, NEWPID, NEWTIME].iter().any(|kind| runner.joins(*kind))
         // Its OOM killer would take the host along.

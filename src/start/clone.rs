@@ -2,14 +2,16 @@
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Acquire};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use super::shared::Memfd;
 use crate::child::arch::{clone_args, clone_into_entry, nr};
 use crate::child::interpreter::{Context, SLOTS};
-use crate::child::plan::{Control, Header, list, word};
+use crate::child::plan::{Control, list, word};
 use crate::error::{Error, Location, Result};
 use crate::launch::Launch;
+use crate::plan::builder::Block;
 use crate::plan::clone_namespaces;
 use crate::runner::Runner;
 use crate::sys::{self, Deadline, SignalsBlocked};
@@ -22,7 +24,7 @@ const ARENA_SIZE: usize = GUARD_SIZE + STACK_SIZE + ARENA_TOP;
 const ARENA_TOP: usize = 4096;
 
 /// How long a killed child may take to let go of our memory before the memory is given up instead.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Under valgrind, which runs the child as a fork, shared memory must be said to be shared.
 const SHARING: c_int =
@@ -80,9 +82,17 @@ impl Drop for Arena {
 /// A cloned child that still uses our memory, or has just stopped to.
 pub struct Child {
     pid: c_int,
-    pidfd: Option<OwnedFd>,
+    pidfd: OwnedFd,
     control: *mut Control,
-    arena: Option<Arena>,
+    /// None: given up.
+    memory: Option<Memory>,
+}
+
+/// What a cloned child uses of ours.
+struct Memory {
+    _arena: Arena,
+    _plan: Block,
+    shared: Option<Memfd>,
 }
 
 /// A control block in its first state.
@@ -102,23 +112,24 @@ pub fn new_control() -> Control {
 }
 
 impl Child {
-    /// Clones a child that walks the plan's entry list. `shared`: the control block that the embedded
-    /// program will see too.
+    /// Clones a child that walks the plan's entry list. `shared`: the memfd whose control block the
+    /// embedded program will see too.
     pub fn clone(
         runner: &Runner,
         launch: &Launch,
-        plan: *const Header,
-        shared: Option<*mut Control>,
+        mut plan: Block,
+        shared: Option<Memfd>,
     ) -> Result<Child> {
         let arena = Arena::new()?;
-        let control = shared.unwrap_or(arena.control());
+        let control = shared.as_ref().map_or(arena.control(), Memfd::control);
         let context = arena.context();
+        let header = plan.relocate();
         // SAFETY: both lie in memory of ours that nobody else knows yet.
         let entry = unsafe {
             control.write(new_control());
             let entry = &raw const (*control).entry;
             context.write(Context {
-                plan,
+                plan: header,
                 control,
                 word: entry,
                 list: list::ENTRY,
@@ -147,7 +158,8 @@ impl Child {
         }
         // SAFETY: CLONE_PIDFD gave it to us, close-on-exec.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-        Ok(Child { pid: cloned as c_int, pidfd: Some(pidfd), control, arena: Some(arena) })
+        let memory = Some(Memory { _arena: arena, _plan: plan, shared });
+        Ok(Child { pid: cloned as c_int, pidfd, control, memory })
     }
 
     /// The control block.
@@ -163,11 +175,7 @@ impl Child {
 
     /// Its pidfd.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        match &self.pidfd {
-            Some(pidfd) => pidfd.as_fd(),
-            // SAFETY: -1 is no descriptor; `finish` is the only taker and consumes the child.
-            None => unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) },
-        }
+        self.pidfd.as_fd()
     }
 
     /// True once the child uses our memory no longer.
@@ -178,19 +186,19 @@ impl Child {
         self.control().entry.load(Acquire) & word::OWNER == 0
     }
 
-    /// The child has exec'd: what remains of it.
-    pub fn finish(mut self) -> (c_int, OwnedFd) {
-        let pidfd = self.pidfd.take();
-        let pid = self.pid;
-        match pidfd {
-            Some(pidfd) => (pid, pidfd),
-            // SAFETY: as in `pidfd`; never reached, since only this function takes it.
-            None => (pid, unsafe { OwnedFd::from_raw_fd(libc::AT_FDCWD) }),
-        }
+    /// The child has exec'd: its pid, its pidfd, and what it still shares with us.
+    pub fn finish(self) -> (c_int, OwnedFd, Option<Memfd>) {
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is not used again and its drop never runs: each field moves out once.
+        let (pidfd, memory) =
+            unsafe { (core::ptr::read(&this.pidfd), core::ptr::read(&this.memory)) };
+        (this.pid, pidfd, memory.and_then(|memory| memory.shared))
     }
+}
 
-    /// Kills the child and reaps it.
-    fn end(&mut self) {
+impl Drop for Child {
+    /// The start failed: kills the child and reaps it.
+    fn drop(&mut self) {
         let _ = sys::send_signal(self.pidfd(), libc::SIGKILL);
         let patience = Deadline::after(Some(PATIENCE));
         while !self.is_out_of_our_memory() && !patience.is_over() {
@@ -200,22 +208,15 @@ impl Child {
             }
         }
         if !self.is_out_of_our_memory() {
-            // Stuck in the kernel (a dead network mount): it dies when it wakes, and until then our
-            // stack and plan have to stay where they are.
-            if let Some(arena) = self.arena.take() {
-                core::mem::forget(arena);
-            }
-            return;
+            // Stuck in the kernel (a dead network mount): it dies when it wakes. Until then it reads
+            // its plan, and the kernel will write a last word into the control block: all of that
+            // has to stay where it is, for good.
+            core::mem::forget(self.memory.take());
         }
-        // Somebody else of the host may reap it first: then it is gone, which is what we want.
-        crate::process::reap(self.pidfd());
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if self.pidfd.is_some() {
-            self.end();
+        // Somebody else of the host may reap it first: then it is gone, which is what we want. And
+        // what is stuck cannot be waited for.
+        if sys::poll([self.pidfd().as_raw_fd()], patience.left())[0] {
+            crate::process::reap(self.pidfd());
         }
     }
 }

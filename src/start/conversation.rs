@@ -7,7 +7,7 @@ use core::ffi::c_int;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::clone::Child;
 use super::files;
@@ -166,7 +166,13 @@ impl<'a> Conversation<'a> {
     fn answer(&mut self, kind: u32, channel: Option<&OwnedFd>) -> Result<()> {
         match kind {
             request::MAPS => files::write_maps(self.runner, &Host::look(), self.child.pidfd()),
-            request::SYNC => self.sync(channel),
+            request::SYNC => {
+                // The caller's own time is not the setup's.
+                let began = Instant::now();
+                let said = self.sync(channel);
+                self.deadline = self.deadline.later(began.elapsed());
+                said
+            }
             request::SEIZE => self.seize(channel),
             request::STOPPING => {
                 self.stopping = true;

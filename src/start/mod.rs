@@ -63,17 +63,16 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Box<Process>> {
     let draft = order::build(runner, launch, &host, shape, &internal)?;
     let unenforced = draft.unenforced;
     let floor = draft.builder.header.floor;
-    let mut block = draft.builder.finish()?;
+    let block = draft.builder.finish()?;
     if let Some(memfd) = &memfd {
         memfd.write(block.bytes())?;
         if let Some((ours, _)) = &channel {
             shared::send_plan(ours, memfd, block.bytes().len(), floor)?;
         }
     }
-    let plan = block.relocate();
 
-    // From the clone on, every way out goes through the conversation, which ends the child.
-    let child = Child::clone(runner, launch, plan, memfd.as_ref().map(shared::Memfd::control))?;
+    // From the clone on, whatever fails drops the child, which kills and reaps it.
+    let child = Child::clone(runner, launch, block, memfd)?;
     let mut talk = Conversation::new(runner, launch, &child, deadline);
     talk.until_entry_is_over()?;
     let program = match channel {
@@ -89,7 +88,7 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Box<Process>> {
         }
     };
     let unenforced = unenforced | u64::from(child.control().unenforced.load(Acquire));
-    let (pid, pidfd) = child.finish();
+    let (pid, pidfd, memfd) = child.finish();
     let process = match program {
         None => Process::of_child(shape, pid, pidfd, memfd, unenforced),
         Some((program, channel)) => Process::of_init(
@@ -100,7 +99,7 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Box<Process>> {
             runner.makes(libc::CLONE_NEWPID),
         ),
     };
-    Ok(mem::boxed(process)?)
+    Ok(mem::boxed(process.traced(runner.ptrace))?)
 }
 
 fn raw(fd: &Option<OwnedFd>) -> c_int {

@@ -75,7 +75,7 @@ struct outcome {
     uint64_t unenforced;
     bool dies_with_host;
     size_t length;
-    char output[128 * 1024];    /* what was written to stdout and stderr, NUL-terminated */
+    char output[512 * 1024];    /* what was written to stdout and stderr, NUL-terminated */
 };
 
 /* Starts, collects stdout and stderr (unless the launch maps 1 or 2), waits, frees. `launch` may be NULL.

@@ -49,7 +49,7 @@ const char *reachable_inside(const char *name);
 /* Copies a file, with this mode. */
 void copy_file(const char *from, const char *to, unsigned mode);
 
-/* printf into a string that is static until the next call but 31. */
+/* printf into a string that is static until the next call but 255. */
 const char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Gives a test host that is root a mount namespace of its own, so that what its tests mount is seen by nobody else and

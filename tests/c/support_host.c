@@ -18,7 +18,7 @@
 
 struct text {
     size_t length;
-    char bytes[64 * 1024];
+    char bytes[512 * 1024];
 };
 
 static struct text before;
@@ -36,6 +36,7 @@ static void __attribute__((format(printf, 2, 3))) append(struct text *text, cons
     text->length += (size_t)wanted;
 }
 
+/* One line per descriptor. The library keeps one for as long as it is loaded: its embedded program. */
 static void append_fds(struct text *text)
 {
     DIR *dir = opendir("/proc/self/fd");
@@ -43,7 +44,7 @@ static void append_fds(struct text *text)
         fail_msg("/proc/self/fd: %s", strerror(errno));
         return;
     }
-    /* One line per descriptor in the order of their numbers, as the directory has them. */
+    bool embedded_seen = false;
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         if (entry->d_name[0] == '.' || atoi(entry->d_name) == dirfd(dir)) {
             continue;
@@ -51,6 +52,10 @@ static void append_fds(struct text *text)
         char target[256];
         ssize_t length = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
         target[length < 0 ? 0 : length] = '\0';
+        if (!embedded_seen && strncmp(target, "/memfd:sbx-init", 15) == 0) {
+            embedded_seen = true;
+            continue;
+        }
         append(text, "fd %s -> %s flags %d\n", entry->d_name, target, fcntl(atoi(entry->d_name), F_GETFD));
     }
     closedir(dir);
@@ -136,6 +141,27 @@ static void write_down(struct text *text)
     }
 }
 
+static bool has_line(const struct text *text, const char *line, size_t length)
+{
+    for (const char *at = text->bytes; *at != '\0'; at += strcspn(at, "\n") + 1) {
+        if (strncmp(at, line, length) == 0 && at[length] == '\n') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Prints the first lines of one text that the other one lacks. */
+static void print_lines(const char *sign, const struct text *of, const struct text *lacking)
+{
+    int left = 20;
+    for (const char *line = of->bytes; *line != '\0'; line += strcspn(line, "\n") + 1) {
+        if (!has_line(lacking, line, strcspn(line, "\n")) && left-- > 0) {
+            print_error("%s %.*s\n", sign, (int)strcspn(line, "\n"), line);
+        }
+    }
+}
+
 int host_before(void **state)
 {
     (void)state;
@@ -149,7 +175,9 @@ int host_after(void **state)
     remove_scratch();
     write_down(&after);
     if (strcmp(before.bytes, after.bytes) != 0) {
-        print_error("the host is not as it was before the test:\n--- before\n%s--- after\n%s", before.bytes, after.bytes);
+        print_error("the host is not as it was before the test (-) but after it (+):\n");
+        print_lines("-", &before, &after);
+        print_lines("+", &after, &before);
         return 1;
     }
     return 0;

@@ -100,7 +100,9 @@ void require(bool condition, const char *what)
     if (condition) {
         return;
     }
-    fprintf(stderr, "not so: %s (errno now: %s)\n", what, strerror(errno));
+    int number = errno;
+    fflush(stdout);
+    fprintf(stderr, "not so: %s (errno now: %s)\n", what, strerror(number));
     _exit(1);
 }
 

@@ -43,7 +43,7 @@ static void read_only_unless_asked(void **state)
         expect(runner, NULL, "/inside/files", "read /ro/note", "ok hello", "append /ro/note x", "EROFS", "create /ro/new", "EROFS",
                "remove /ro/note", "EROFS", "flags /ro", "ok ro nosuid nodev", "read /etc/ro", "ok hello", "append /etc/ro x",
                "EROFS", "create /rw/new hi", "ok", "remove /rw/new", "ok", "flags /rw", "ok rw nosuid nodev", "append /etc/rw x",
-               "ok", "read /ro/note", "ok hello;x", "write /rw/note hello", "ok", NULL);
+               "ok", "read /ro/note", "ok hello*x", "write /rw/note hello", "ok", NULL);
         sbx_runner_free(runner);
     }
     /* What was written inside is the host's file. */
@@ -187,7 +187,7 @@ static void a_target_of_the_wrong_kind_is_named(void **state)
         assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
         add_bind(runner, box, "/box", 0);
         add_bind(runner, cases[i][0], cases[i][1], 0);
-        assert_int_equal(expect_refusal(runner, NULL, "mount", ENOTDIR)->index, 2);
+        assert_int_equal(expect_refusal(runner, NULL, "mount", EINVAL)->index, 2);
         sbx_runner_free(runner);
     }
 }

@@ -1,6 +1,6 @@
 /* Which descriptors the program has: 0, 1 and 2 are /dev/null unless they are mapped, the map is exact under
  * any permutation, and everything else is closed, whatever the host and its threads have open. */
-#include "support.h"
+#include "support_fds.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,86 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REPORT_FD 300
-
-/* Starts inside/report with this map and a pipe for its answer at REPORT_FD. */
-static const struct outcome *report(uint32_t shape, const struct sbx_fd_map *map, size_t n)
-{
-    static struct outcome outcome;
-    int answer[2];
-    make_pipe(answer);
-    struct sbx_fd_map *all = test_calloc(n + 1, sizeof *all);
-    for (size_t i = 0; i < n; i++) {
-        all[i] = map[i];
-    }
-    all[n] = (struct sbx_fd_map){.fd = answer[1], .child_fd = REPORT_FD};
-    struct sbx_launch launch = SBX_LAUNCH_INIT;
-    launch.fds = all;
-    launch.n_fds = n + 1;
-
-    sbx_runner *runner = runner_for("report", "300", NULL);
-    set_shape(runner, shape);
-    sbx_process *process = NULL;
-    memset(&outcome, 0, sizeof outcome);
-    outcome.error.size = sizeof outcome.error;
-    outcome.status.size = sizeof outcome.status;
-    outcome.started = sbx_start(runner, &launch, &process, &outcome.error);
-    close(answer[1]);
-    if (outcome.started == 0) {
-        outcome.length = read_to_end(answer[0], outcome.output, sizeof outcome.output);
-        outcome.waited = sbx_process_wait(process, SBX_INFINITE, &outcome.status, &outcome.error);
-        sbx_process_free(process);
-    }
-    close(answer[0]);
-    test_free(all);
-    sbx_runner_free(runner);
-    return &outcome;
-}
-
-/* Fails the test unless the program's `child_fd` is the host's `fd`. */
-static void expect_same(const struct outcome *outcome, int child_fd, int fd)
-{
-    struct stat status;
-    assert_int_equal(fstat(fd, &status), 0);
-    char key[32];
-    char wanted[128];
-    snprintf(key, sizeof key, "fd.%d", child_fd);
-    snprintf(wanted, sizeof wanted, "%llx:%llu mode %o access %d cloexec 0", (unsigned long long)status.st_dev,
-             (unsigned long long)status.st_ino, (unsigned)status.st_mode, fcntl(fd, F_GETFL) & O_ACCMODE);
-    assert_string_equal(value(outcome, key), wanted);
-}
-
-static void expect_list(const struct outcome *outcome, const char *fds)
-{
-    assert_ended(outcome, CLD_EXITED, 0);
-    assert_string_equal(value(outcome, "fds"), fds);
-}
-
-/* `n` files of their own at the numbers `first`, `first` + 1, ... */
-static void open_files(int first, int n)
-{
-    for (int i = 0; i < n; i++) {
-        char name[] = "/tmp/sbx-test-fd-XXXXXX";
-        int fd = mkostemp(name, O_CLOEXEC);
-        assert_true(fd >= 0);
-        assert_int_equal(unlink(name), 0);
-        assert_false(is_open(first + i));
-        assert_int_equal(dup3(fd, first + i, O_CLOEXEC), first + i);
-        close(fd);
-    }
-}
-
-static void close_files(int first, int n)
-{
-    for (int i = 0; i < n; i++) {
-        close(first + i);
-    }
-}
-
 static void defaults(void **state)
 {
-    const struct outcome *outcome = report(shape_of(state), NULL, 0);
-    expect_list(outcome, "0,1,2,300");
+    const struct outcome *outcome = report_fds(shape_of(state), NULL, 0);
+    expect_fds(outcome, "0,1,2,300");
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd < 3; fd++) {
         char key[8];
@@ -112,9 +36,9 @@ static void defaults(void **state)
 static void minus_one_is_closed(void **state)
 {
     const struct sbx_fd_map map[] = {{-1, 0}, {-1, 2}, {-1, 9}};
-    expect_list(report(shape_of(state), map, 3), "1,300");
+    expect_fds(report_fds(shape_of(state), map, 3), "1,300");
     const struct sbx_fd_map none[] = {{-1, 0}, {-1, 1}, {-1, 2}};
-    expect_list(report(shape_of(state), none, 3), "300");
+    expect_fds(report_fds(shape_of(state), none, 3), "300");
 }
 
 static bool next_permutation(int *p, int n)
@@ -152,10 +76,10 @@ static void every_permutation_of_five(void **state)
         for (int i = 0; i < 5; i++) {
             map[i] = (struct sbx_fd_map){.fd = first + p[i], .child_fd = first + i};
         }
-        const struct outcome *outcome = report(shape_of(state), map, 5);
-        expect_list(outcome, "0,1,2,20,21,22,23,24,300");
+        const struct outcome *outcome = report_fds(shape_of(state), map, 5);
+        expect_fds(outcome, "0,1,2,20,21,22,23,24,300");
         for (int i = 0; i < 5; i++) {
-            expect_same(outcome, first + i, first + p[i]);
+            expect_same_fd(outcome, first + i, first + p[i]);
         }
         count++;
     } while (next_permutation(p, 5));
@@ -170,12 +94,12 @@ static void streams_in_a_ring(void **state)
         assert_true(is_open(fd));
     }
     const struct sbx_fd_map map[] = {{1, 0}, {2, 1}, {0, 2}, {0, 3}};
-    const struct outcome *outcome = report(shape_of(state), map, 4);
-    expect_list(outcome, "0,1,2,3,300");
-    expect_same(outcome, 0, 1);
-    expect_same(outcome, 1, 2);
-    expect_same(outcome, 2, 0);
-    expect_same(outcome, 3, 0);
+    const struct outcome *outcome = report_fds(shape_of(state), map, 4);
+    expect_fds(outcome, "0,1,2,3,300");
+    expect_same_fd(outcome, 0, 1);
+    expect_same_fd(outcome, 1, 2);
+    expect_same_fd(outcome, 2, 0);
+    expect_same_fd(outcome, 3, 0);
 }
 
 /* n -> n + 1 for a long run, upwards and downwards: each target is the next one's source. */
@@ -189,10 +113,10 @@ static void chains(void **state)
         for (int i = 0; i < n; i++) {
             map[i] = (struct sbx_fd_map){.fd = first + i, .child_fd = first + i + step};
         }
-        const struct outcome *outcome = report(shape_of(state), map, (size_t)n);
+        const struct outcome *outcome = report_fds(shape_of(state), map, (size_t)n);
         assert_ended(outcome, CLD_EXITED, 0);
         for (int i = 0; i < n; i++) {
-            expect_same(outcome, first + i + step, first + i);
+            expect_same_fd(outcome, first + i + step, first + i);
         }
     }
     close_files(first, n);
@@ -202,10 +126,10 @@ static void one_to_many(void **state)
 {
     open_files(20, 1);
     const struct sbx_fd_map map[] = {{20, 0}, {20, 1}, {20, 2}, {20, 20}, {20, 21}, {20, 100}};
-    const struct outcome *outcome = report(shape_of(state), map, 6);
-    expect_list(outcome, "0,1,2,20,21,100,300");
+    const struct outcome *outcome = report_fds(shape_of(state), map, 6);
+    expect_fds(outcome, "0,1,2,20,21,100,300");
     for (size_t i = 0; i < 6; i++) {
-        expect_same(outcome, map[i].child_fd, 20);
+        expect_same_fd(outcome, map[i].child_fd, 20);
     }
     close_files(20, 1);
 }
@@ -222,7 +146,7 @@ static void planted_descriptors_are_closed(void **state)
             assert_int_equal(fcntl(planted[i], F_GETFD), 0);
         }
     }
-    expect_list(report(shape_of(state), NULL, 0), "0,1,2,300");
+    expect_fds(report_fds(shape_of(state), NULL, 0), "0,1,2,300");
     for (size_t i = 0; i < 5; i++) {
         if (ours[i]) {
             close(planted[i]);
@@ -255,7 +179,7 @@ static void other_threads_open_meanwhile(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, keep_opening, NULL), 0);
     }
     for (int i = 0; i < 100; i++) {
-        expect_list(report(shape_of(state), NULL, 0), "0,1,2,300");
+        expect_fds(report_fds(shape_of(state), NULL, 0), "0,1,2,300");
     }
     atomic_store(&stop_opening, true);
     for (size_t i = 0; i < 3; i++) {
@@ -287,71 +211,15 @@ static void launch_replaces_the_runners(void **state)
     assert_ended(&outcome, CLD_EXITED, 0);
     close(answer[1]);
     read_to_end(answer[0], outcome.output, sizeof outcome.output);
-    expect_list(&outcome, "0,1,2,3,50,300");
-    expect_same(&outcome, 0, 20);
-    expect_same(&outcome, 1, 22);
-    expect_same(&outcome, 3, 20);
-    expect_same(&outcome, 50, 22);
+    expect_fds(&outcome, "0,1,2,3,50,300");
+    expect_same_fd(&outcome, 0, 20);
+    expect_same_fd(&outcome, 1, 22);
+    expect_same_fd(&outcome, 3, 20);
+    expect_same_fd(&outcome, 50, 22);
     sbx_process_free(process);
     close(answer[0]);
     sbx_runner_free(runner);
     close_files(20, 3);
-}
-
-/* The child's numbers fill every low place, where the library would keep descriptors of its own. */
-static void full_table(void **state)
-{
-    open_files(20, 1);
-    struct sbx_fd_map map[280];
-    for (int i = 0; i < 280; i++) {
-        map[i] = (struct sbx_fd_map){.fd = 20, .child_fd = i};
-    }
-    const struct outcome *outcome = report(shape_of(state), map, 280);
-    assert_ended(outcome, CLD_EXITED, 0);
-    expect_same(outcome, 0, 20);
-    expect_same(outcome, 3, 20);
-    expect_same(outcome, 279, 20);
-    close_files(20, 1);
-}
-
-static void highest_number(void **state)
-{
-    struct rlimit hosts;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &hosts), 0);
-    const struct rlimit lowered = {.rlim_cur = 512, .rlim_max = hosts.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &lowered), 0);
-
-    /* The table cannot have this number: the entry is named by its index. */
-    const struct sbx_fd_map beyond[] = {{2, 5}, {2, 512}};
-    const struct outcome *outcome = report(shape_of(state), beyond, 2);
-    assert_int_equal(outcome->error.err, -outcome->started);
-    assert_true(outcome->started == -EBADF || outcome->started == -EMFILE || outcome->started == -EINVAL);
-    assert_string_equal(sbx_location_name(outcome->error.location), "fd_map");
-    assert_int_equal(outcome->error.index, 1);
-
-    /* One less is fine, although nothing fits above it. */
-    const struct sbx_fd_map last[] = {{2, 511}};
-    outcome = report(shape_of(state), last, 1);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &hosts), 0);
-    expect_list(outcome, "0,1,2,300,511");
-    expect_same(outcome, 511, 2);
-}
-
-/* A descriptor that was open when it was mapped, and is not any more. */
-static void closed_since(void **state)
-{
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    sbx_runner *runner = runner_for("exit0", NULL);
-    set_shape(runner, shape_of(state));
-    struct sbx_error error = SBX_ERROR_INIT;
-    assert_ok(sbx_map_fd(runner, 0, 0, &error), &error);
-    assert_ok(sbx_map_fd(runner, fd, 7, &error), &error);
-    close(fd);
-    sbx_process *process = NULL;
-    assert_error(sbx_start(runner, NULL, &process, &error), EBADF, &error);
-    assert_string_equal(sbx_location_name(error.location), "fd_map");
-    assert_int_equal(error.index, 1);
-    sbx_runner_free(runner);
 }
 
 int main(void)
@@ -366,9 +234,6 @@ int main(void)
         in_each_shape(planted_descriptors_are_closed),
         in_each_shape(other_threads_open_meanwhile),
         in_each_shape(launch_replaces_the_runners),
-        in_each_shape(full_table),
-        in_each_shape(highest_number),
-        in_each_shape(closed_since),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,8 +181,8 @@ static void begin_hunt(struct hunter *hunter)
     assert_true(hunter->user_namespace >= 0);
 }
 
-/* What the hunter found: how often it opened a memory at all, and how often the secret was in it. */
-static void end_hunt(struct hunter *hunter, unsigned long *opened, unsigned long *found)
+/* What the hunter found: how often it reached into a memory at all, and how often the secret was in it. */
+static void end_hunt(struct hunter *hunter, unsigned long *reached, unsigned long *found)
 {
     char output[256];
     close(hunter->stdin_pipe[0]);
@@ -192,7 +192,7 @@ static void end_hunt(struct hunter *hunter, unsigned long *opened, unsigned long
     close(hunter->user_namespace);
     sbx_process_free(hunter->process);
     sbx_runner_free(hunter->runner);
-    assert_int_equal(sscanf(output, "ready\nopened %lu found %lu\n", opened, found), 2);
+    assert_int_equal(sscanf(output, "ready\nreached %lu found %lu\n", reached, found), 2);
 }
 
 static int linger(int pid, int pidfd, void *arg)
@@ -226,10 +226,10 @@ static void a_joined_user_namespace_sees_nothing(void **state)
         sbx_runner_free(runner);
         close(program);
     }
-    unsigned long opened, found;
-    end_hunt(&hunter, &opened, &found);
+    unsigned long reached, found;
+    end_hunt(&hunter, &reached, &found);
     assert_int_equal(found, 0);
-    print_message("the hunter opened %lu memories\n", opened);
+    print_message("the hunter reached into %lu memories\n", reached);
 }
 
 static int naive_joiner(void *arg)
@@ -255,9 +255,9 @@ static void a_joiner_in_the_hosts_memory_would_be_read(void **state)
     assert_true(pid > 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    unsigned long opened, found;
-    end_hunt(&hunter, &opened, &found);
-    assert_true(opened > 0);
+    unsigned long reached, found;
+    end_hunt(&hunter, &reached, &found);
+    assert_true(reached > 0);
     assert_true(found > 0);
 }
 

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static const uint32_t shapes[] = {SBX_SHAPE_DIRECT, SBX_SHAPE_STAGED, SBX_SHAPE_INIT};
@@ -244,6 +245,34 @@ static void the_hosts_groups_are_not_inherited(void **state)
     in_forked_host(host_with_groups, (void *)reachable_inside("self"));
 }
 
+/* Where setgroups(2) is denied they stay, and the result says so. */
+static void host_that_cannot_drop_groups(void *self)
+{
+    const gid_t groups[] = {31, 32};
+    assert_int_equal(setgroups(2, groups), 0);
+    assert_int_equal(setresgid(65534, 65534, 65534), 0);
+    assert_int_equal(setresuid(65534, 65534, 65534), 0);
+    assert_int_equal(prctl(PR_SET_DUMPABLE, 1), 0); /* as for a host that its user started */
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = user_namespace();
+        map_uid(runner, 1000, 65534, 1);
+        map_gid(runner, 1000, 65534, 1);
+        become(runner, 1000, 1000, NULL, 0);
+        set_shape(runner, shapes[i]);
+        const struct outcome *outcome = expect(runner, NULL, self, "groups", "ok 65534 65534", "ids", "ok 1000 *", NULL);
+        assert_int_equal(outcome->unenforced, SBX_UNENFORCED_GROUPS);
+        sbx_runner_free(runner);
+    }
+}
+
+static void groups_that_cannot_be_dropped_are_reported(void **state)
+{
+    (void)state;
+    need_root();
+    need_userns();
+    in_forked_host(host_that_cannot_drop_groups, (void *)reachable_inside("self"));
+}
+
 /* Ids are those of the program's own user namespace; the host sees the mapped ones. */
 static void identity_in_a_user_namespace(void **state)
 {
@@ -309,6 +338,7 @@ int main(void)
         host_test(setgroups_is_denied_or_allowed),
         host_test(the_program_is_who_it_should_be),
         host_test(the_hosts_groups_are_not_inherited),
+        host_test(groups_that_cannot_be_dropped_are_reported),
         host_test(identity_in_a_user_namespace),
         host_test(an_id_that_is_not_mapped_is_refused),
     };

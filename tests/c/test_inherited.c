@@ -4,6 +4,7 @@
 #include "support_proc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -125,10 +126,13 @@ static void become_realtime(void)
 
 static int realtime_host_starts(void *arg)
 {
+    struct host silent = *(struct host *)arg;
+    silent.out = open("/dev/null", O_WRONLY | O_CLOEXEC);
     become_realtime();
     for (int n = 0; n < 20; n++) {
-        start_report(arg);
+        start_report(&silent);
     }
+    start_report(arg);
     require(sched_getscheduler(0) == SCHED_FIFO, "the host is real-time as before");
     return 0;
 }

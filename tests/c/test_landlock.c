@@ -90,22 +90,26 @@ static void only_allowed_paths_are_reached(void **state)
     }
 }
 
-/* The rules' paths are those of the new root: the same path outside is another file. */
+/* The rules' paths are those of the new root: the same path outside is another directory. */
 static void paths_are_looked_up_inside(void **state)
 {
     (void)state;
     need_abi(1);
-    const char *box = make_scratch();
-    write_file(text("%s/note", box), "hello\n", 6, 0644);
-    sbx_runner *runner = rooted_sandbox(0);
-    assert_int_equal(sbx_add_bind(runner, box, "/here", 0, NULL), 0);
-    assert_int_equal(sbx_add_bind(runner, box, "/there", 0, NULL), 0);
-    handle(runner, reading, 0, 0);
-    allow(runner, "/inside", reading);
-    allow(runner, "/here", reading);
-    /* /there is the same directory by another path: Landlock follows the path that is walked. */
-    expect(runner, NULL, "/inside/files", "read /here/note", "ok hello", "read /there/note", "EACCES", NULL);
-    sbx_runner_free(runner);
+    const char *first = make_scratch();
+    const char *second = make_scratch();
+    write_file(text("%s/note", first), "first\n", 6, 0644);
+    write_file(text("%s/note", second), "second\n", 7, 0644);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_bind(runner, second, first, 0, NULL), 0);
+        assert_int_equal(sbx_add_bind(runner, first, "/other", 0, NULL), 0);
+        handle(runner, reading, 0, 0);
+        allow(runner, "/inside", reading);
+        allow(runner, first, reading);
+        expect(runner, NULL, "/inside/files", text("read %s/note", first), "ok second", "read /other/note", "EACCES", NULL);
+        sbx_runner_free(runner);
+    }
 }
 
 static void a_program_that_may_not_be_executed_is_named(void **state)

@@ -292,6 +292,8 @@ static void links_swapped_while_starts_run(void **state)
     pid_t swapper = start_swapping(root);
     int started = 0, refused = 0;
     for (int i = 0; i < 200; i++) {
+        assert_int_equal(sbx_set_staged(runner, i % 3 == 1, NULL), 0);
+        assert_int_equal(sbx_set_init(runner, i % 3 == 2, NULL), 0);
         sbx_process *process = NULL;
         struct sbx_error error = SBX_ERROR_INIT;
         if (sbx_start(runner, NULL, &process, &error) == 0) {

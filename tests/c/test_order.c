@@ -53,11 +53,11 @@ static void check_the_rest(const struct record *all, size_t n)
     assert_int_equal(host_clones, 1);
 }
 
-static void check_recipe(const struct recipe *recipe, uint32_t shape)
+static bool check_recipe(const struct recipe *recipe, uint32_t shape)
 {
     struct prepared prepared;
     if (!prepare(recipe, shape, &prepared)) {
-        return;
+        return true;
     }
     parse_plan(&prepared, &plan);
     struct trial trial = {.prepared = &prepared};
@@ -72,21 +72,23 @@ static void check_recipe(const struct recipe *recipe, uint32_t shape)
     assert_string_equal(plan.shape, sbx_shape_name(trial.shape));
     assert_true(n < MAX_RECORDS);
     if (!match_plan(&plan, records, n)) {
-        fail_msg("\"%s\", %s: the kernel saw something else than is described", recipe->name, plan.shape);
+        print_error("\"%s\", %s: the kernel saw something else than is described\n\n", recipe->name, plan.shape);
+        return false;
     }
     check_the_rest(records, n);
     print_message("%s, %s: %zu lines, %zu calls\n", recipe->name, plan.shape, plan.n_lines, n);
+    return true;
 }
 
 static void what_is_described_is_what_happens(void **state)
 {
     (void)state;
     need_watch();
-    for (size_t i = 0; i < n_recipes; i++) {
-        for (size_t shape = 0; shape < 3; shape++) {
-            check_recipe(&recipes[i], all_shapes[shape]);
-        }
+    unsigned wrong = 0;
+    for (size_t i = 0; i < n_recipes * 3; i++) {
+        wrong += !check_recipe(&recipes[i / 3], all_shapes[i % 3]);
     }
+    assert_int_equal(wrong, 0);
 }
 
 /* The control: a plan with two steps exchanged, one left out or one argument changed does not match. */

@@ -184,9 +184,10 @@ static const struct outcome *fork_under(void **state, uint64_t processes)
     sbx_runner *runner = shaped(state, runner_for("act", "child", "0", NULL));
     struct sbx_launch launch = SBX_LAUNCH_INIT;
     if (is_root()) {
-        /* The directory may be closed to that user, so the program is an open file. */
+        /* The directory may be closed to that user, so the program is an open file. Each shape has a user of its
+         * own, since an orphan of the last run may still count. */
         struct sbx_error error = SBX_ERROR_INIT;
-        assert_ok(sbx_set_credential(runner, 54321, 54321, NULL, 0, &error), &error);
+        assert_ok(sbx_set_credential(runner, 54321 + shape_of(state), 54321, NULL, 0, &error), &error);
         launch.exec_fd = open(inside("act"), O_RDONLY | O_CLOEXEC);
     }
     add(runner, RLIMIT_NPROC, processes, processes);

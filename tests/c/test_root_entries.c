@@ -68,6 +68,43 @@ static void a_large_file(void **state)
     test_free(data);
 }
 
+/* Who is root outside may be nobody inside: a file system made in a user namespace takes only ids that are mapped there. */
+static void in_a_user_namespace_without_the_hosts_user(void **state)
+{
+    (void)state;
+    need_root();
+    need_userns();
+    const char *files = reachable_inside("files");
+    const char *closed = make_scratch();
+    write_file(text("%s/note", closed), "hello\n", 6, 0644);
+    assert_int_equal(chmod(closed, 0700), 0); /* a place that only root may enter, as source of a bind */
+    for (uint32_t first = 0; first <= 1000; first += 1000) {
+        for (size_t i = 0; i < SHAPES; i++) {
+            sbx_runner *runner = sbx_runner_new();
+            assert_int_equal(sbx_set_namespaces(runner, SBX_NS_USER | SBX_NS_MNT | SBX_NS_PID, NULL), 0);
+            assert_int_equal(sbx_add_uid_map(runner, first, 100000, 1, NULL), 0);
+            assert_int_equal(sbx_add_gid_map(runner, first, 100000, 1, NULL), 0);
+            assert_int_equal(sbx_set_credential(runner, first, first, NULL, 0, NULL), 0);
+            assert_int_equal(sbx_set_init(runner, shapes[i] == SBX_SHAPE_INIT, NULL), 0);
+            set_shape(runner, shapes[i]);
+            assert_int_equal(sbx_set_pivot_root(runner, NULL, 0, NULL), 0);
+            assert_int_equal(sbx_add_bind(runner, files, "/inside/files", 0, NULL), 0);
+            assert_int_equal(sbx_add_bind(runner, text("%s/note", closed), "/home/note", 0, NULL), 0);
+            assert_int_equal(sbx_add_file(runner, "/etc/passwd", "x", 1, 0600, 0, NULL), 0);
+            assert_int_equal(sbx_add_symlink(runner, "etc", "/link", 0, NULL), 0);
+            assert_int_equal(sbx_add_tmpfs(runner, "/tmp", 0, 0, 0700, 0, NULL), 0);
+            assert_int_equal(sbx_add_proc(runner, "/proc", 0, NULL), 0);
+            assert_int_equal(sbx_add_dev(runner, "/dev", SBX_MOUNT_DEVPTS, NULL), 0);
+            const struct outcome *outcome = expect(
+                runner, NULL, "/inside/files", "read /home/note", "ok hello", "read /link/passwd", "ok x", "stat /etc/passwd",
+                text("ok file 0600 %u %u 1", first, first), "create /tmp/x", "ok", "stat /tmp/x", text("ok file * %u %u 0", first, first),
+                "device /dev/null", "ok read 0 write 64", "pty", "ok /dev/pts/0", NULL);
+            assert_int_equal(outcome->unenforced, 0);
+            sbx_runner_free(runner);
+        }
+    }
+}
+
 /* Entries are put there in the order in which they were added: later ones into what earlier ones mounted. */
 static void entries_nest_in_their_order(void **state)
 {
@@ -230,6 +267,7 @@ int main(void)
         host_test(modes_are_the_callers_not_the_umasks),
         host_test(the_programs_umask_is_the_hosts_again),
         host_test(a_large_file),
+        host_test(in_a_user_namespace_without_the_hosts_user),
         host_test(entries_nest_in_their_order),
         host_test(targets_beneath_own_links),
         host_test(masks_hide_files_and_directories),

@@ -342,6 +342,13 @@ int main()
 {
     int failed = 0;
 
+    // The library opens the memfd of its embedded program once, and keeps it.
+    try {
+        runner_of(shapes[1]).start(sh("exit 0")).wait();
+    } catch (const std::exception &e) {
+        std::cout << "not ok - the first start: " << e.what() << std::endl;
+        return EXIT_FAILURE;
+    }
     for (const Test &test : tests)
         failed += !passes(test);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

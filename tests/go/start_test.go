@@ -319,5 +319,21 @@ func TestKillTimeoutAndMissingProgram(t *testing.T) {
 
 func TestMain(m *testing.M) {
 	fmt.Println("libsbx", Version())
+	if err := openOnceForAll(); err != nil {
+		fmt.Println("the first start:", err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
+}
+
+// openOnceForAll makes the library open the memfd of its embedded program, and Go its poller: each stays open for the
+// process's life, and is no leak.
+func openOnceForAll() error {
+	runner, err := NewRunner(shapes[1].config)
+	if err != nil {
+		return err
+	}
+	defer runner.Free()
+	_, _, err = runner.output("exit 0", nil)
+	return err
 }

@@ -3,15 +3,17 @@
  *   hunt all SECRET           every process of /proc but itself, its environment and all its memory, once; prints
  *                             for each "pid N environ R memory R", R one of: denied, absent, found
  *   hunt newcomers SECRET A   says "ready", then reads the bytes at address A (hexadecimal) of every process again
- *                             and again until stdin ends; prints "opened N found M"
+ *                             and again until stdin ends; prints "reached N found M"
  */
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define MASK 0x5a
@@ -112,9 +114,23 @@ static int hunt_all(void)
     return fflush(stdout) == 0 ? 0 : 1;
 }
 
+/* 1: reached and there, 0: reached, -1: denied or gone. Not through /proc/PID/mem, whose owner may keep it closed where
+ * the memory itself is open to whoever has CAP_SYS_PTRACE in the right namespace. */
+static int look_into(pid_t pid, unsigned long address)
+{
+    unsigned char bytes[64];
+    struct iovec local = {bytes, secret_length};
+    struct iovec remote = {(void *)address, secret_length};
+    ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
+    if (n < 0 && errno != EFAULT) {
+        return -1;
+    }
+    return n == (ssize_t)secret_length && is_secret(bytes);
+}
+
 static int hunt_newcomers(unsigned long address)
 {
-    unsigned long opened = 0, found = 0;
+    unsigned long reached = 0, found = 0;
     printf("ready\n");
     fflush(stdout);
     DIR *proc = opendir("/proc");
@@ -125,17 +141,12 @@ static int hunt_newcomers(unsigned long address)
             if (!isdigit((unsigned char)entry->d_name[0]) || atoi(entry->d_name) == getpid()) {
                 continue;
             }
-            int mem = open_file(entry->d_name, "mem");
-            unsigned char bytes[64];
-            if (mem < 0) {
-                continue;
-            }
-            opened++;
-            found += pread(mem, bytes, secret_length, (off_t)address) == (ssize_t)secret_length && is_secret(bytes);
-            close(mem);
+            int result = look_into(atoi(entry->d_name), address);
+            reached += result >= 0;
+            found += result > 0;
         }
     }
-    printf("opened %lu found %lu\n", opened, found);
+    printf("reached %lu found %lu\n", reached, found);
     return fflush(stdout) == 0 ? 0 : 1;
 }
 

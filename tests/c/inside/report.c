@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char buffer[256 * 1024];
+static char buffer[1024 * 1024];
 static size_t length;
 
 static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
@@ -53,11 +53,12 @@ static bool say_fd(int fd)
     return true;
 }
 
+/* By trying each number: a list in /proc would need a descriptor of its own. */
 static void report_fds(void)
 {
-    char list[16 * 1024] = "";
+    char list[64 * 1024] = "";
     size_t used = 0;
-    for (int fd = 0; fd < 1 << 16 && used + 16 < sizeof list; fd++) {
+    for (int fd = 0; fd < 1 << 13 && used + 16 < sizeof list; fd++) {
         if (say_fd(fd)) {
             used += (size_t)snprintf(list + used, sizeof list - used, "%s%d", used == 0 ? "" : ",", fd);
         }

@@ -1,0 +1,106 @@
+/* The edges of the fd map: a table that leaves the library no low number for descriptors of its own, the
+ * highest number there is, thousands of entries, and entries that were closed since. */
+#include "support_fds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* The child's numbers fill every low place, where the library would keep descriptors of its own. */
+static void full_table(void **state)
+{
+    open_files(20, 1);
+    struct sbx_fd_map map[280];
+    for (int i = 0; i < 280; i++) {
+        map[i] = (struct sbx_fd_map){.fd = 20, .child_fd = i};
+    }
+    const struct outcome *outcome = report_fds(shape_of(state), map, 280);
+    assert_ended(outcome, CLD_EXITED, 0);
+    expect_same_fd(outcome, 0, 20);
+    expect_same_fd(outcome, 3, 20);
+    expect_same_fd(outcome, 279, 20);
+    close_files(20, 1);
+}
+
+static void highest_number(void **state)
+{
+    struct rlimit hosts;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &hosts), 0);
+    const struct rlimit lowered = {.rlim_cur = 512, .rlim_max = hosts.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &lowered), 0);
+
+    /* The table cannot have this number: the entry is named by its index. */
+    const struct sbx_fd_map beyond[] = {{2, 5}, {2, 512}};
+    struct outcome *refused = copy_outcome(report_fds(shape_of(state), beyond, 2));
+
+    /* One less is fine, although nothing fits above it. */
+    const struct sbx_fd_map last[] = {{2, 511}};
+    const struct outcome *outcome = report_fds(shape_of(state), last, 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &hosts), 0);
+    assert_int_equal(refused->error.err, -refused->started);
+    assert_true(refused->started == -EBADF || refused->started == -EMFILE || refused->started == -EINVAL);
+    assert_string_equal(sbx_location_name(refused->error.location), "fd_map");
+    assert_int_equal(refused->error.index, 1);
+    test_free(refused);
+    expect_fds(outcome, "0,1,2,300,511");
+    expect_same_fd(outcome, 511, 2);
+}
+
+/* A long chain costs no more than its length. */
+static void many_entries(void **state)
+{
+    struct rlimit hosts;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &hosts), 0);
+    const int first = 512;
+    const int n = hosts.rlim_cur > 4200 ? 3600 : (int)hosts.rlim_cur - first - 2;
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(dup3(2, first + i, O_CLOEXEC), first + i);
+    }
+    struct sbx_fd_map *map = test_calloc((size_t)n, sizeof *map);
+    uint64_t took = 0;
+    for (int step = -1; step <= 1; step += 2) {
+        for (int i = 0; i < n; i++) {
+            map[i] = (struct sbx_fd_map){.fd = first + i, .child_fd = first + i + step};
+        }
+        const uint64_t begin = now_ns();
+        const struct outcome *outcome = report_fds(shape_of(state), map, (size_t)n);
+        assert_ended(outcome, CLD_EXITED, 0);
+        expect_same_fd(outcome, first + n - 1 + step, 2);
+        took += now_ns() - begin;
+    }
+    test_free(map);
+    close_files(first, n);
+    assert_in_range(took, 0, UINT64_C(1000000000));
+}
+
+/* A descriptor that was open when it was mapped, and is not any more. */
+static void closed_since(void **state)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    sbx_runner *runner = runner_for("exit0", NULL);
+    set_shape(runner, shape_of(state));
+    struct sbx_error error = SBX_ERROR_INIT;
+    assert_ok(sbx_map_fd(runner, 0, 0, &error), &error);
+    assert_ok(sbx_map_fd(runner, fd, 7, &error), &error);
+    close(fd);
+    sbx_process *process = NULL;
+    assert_error(sbx_start(runner, NULL, &process, &error), EBADF, &error);
+    assert_string_equal(sbx_location_name(error.location), "fd_map");
+    assert_int_equal(error.index, 1);
+    sbx_runner_free(runner);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        in_each_shape(full_table),
+        in_each_shape(highest_number),
+        in_each_shape(many_entries),
+        in_each_shape(closed_since),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
