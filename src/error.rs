@@ -130,7 +130,8 @@ impl Error {
                 | libc::ENOTDIR
                 | libc::EEXIST
                 | libc::ELOOP
-                | libc::ENAMETOOLONG,
+                | libc::ENAMETOOLONG
+                | libc::ENOTTY,
             ) => Blame::Caller,
             _ => Blame::Host,
         }

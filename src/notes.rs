@@ -42,7 +42,10 @@ pub fn receive(channel: &OwnedFd, peek: bool) -> Received {
     let received = loop {
         // SAFETY: the header and all it points to live in this frame.
         let received = unsafe { libc::recvmsg(channel.as_raw_fd(), &mut header, flags) };
-        if received >= 0 || crate::sys::errno() != libc::EINTR {
+        // An init that ended without having read our last note resets the connection: once, and what
+        // it sent before is still there.
+        let again = received < 0 && matches!(crate::sys::errno(), libc::EINTR | libc::ECONNRESET);
+        if !again {
             break received;
         }
     };

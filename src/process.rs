@@ -1,6 +1,7 @@
 //! A started program: waiting for its end, signalling it, and ending everything of it.
 
 use core::ffi::c_int;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct Process {
     unenforced: u64,
     /// This process is the program's tracer.
     traced: bool,
+    /// The channel has no other end any more: only the init's own end is still to come.
+    hung_up: AtomicBool,
     ended: Mutex<Option<Status>>,
 }
 
@@ -78,6 +81,7 @@ impl Process {
             memfd,
             unenforced,
             traced: false,
+            hung_up: AtomicBool::new(false),
             ended: Mutex::new(None),
         }
     }
@@ -100,6 +104,7 @@ impl Process {
             memfd,
             unenforced,
             traced: false,
+            hung_up: AtomicBool::new(false),
             ended: Mutex::new(None),
         }
     }
@@ -160,7 +165,9 @@ impl Process {
                 None => _ = sys::poll([self.pidfd()], deadline.left()),
                 Some((init, channel)) => {
                     let program = if self.traced { self.pidfd() } else { -1 };
-                    let fds = [channel.as_raw_fd(), init.as_raw_fd(), program];
+                    let hung_up = self.hung_up.load(Relaxed);
+                    let channel = if hung_up { -1 } else { channel.as_raw_fd() };
+                    let fds = [channel, init.as_raw_fd(), program];
                     _ = sys::poll(fds, deadline.left());
                 }
             }
@@ -206,14 +213,18 @@ impl Process {
                 Received::Nothing if !init_ended => return Ok(None),
                 Received::Nothing | Received::End => {
                     self.late_failure()?;
+                    self.hung_up.store(true, Relaxed);
                     if !init_ended {
                         return Ok(None);
                     }
-                    return Err(Error::with_message(
-                        Location::Wait,
-                        libc::ECHILD,
-                        format_args!("the init was killed before the program's end"),
-                    ));
+                    // The init was killed, and took the program along.
+                    *ended = Some(exit_info(self.pidfd.as_fd()).ok_or_else(|| {
+                        Error::with_message(
+                            Location::Wait,
+                            libc::ECHILD,
+                            format_args!("the init was killed before the program's end"),
+                        )
+                    })?);
                 }
             }
         }

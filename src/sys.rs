@@ -25,6 +25,12 @@ pub fn new_fd(result: impl Into<i64>) -> Result<OwnedFd, c_int> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// True for an open descriptor's number.
+pub fn is_open(fd: c_int) -> bool {
+    // SAFETY: asks about a number.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
 /// A point in time to give up at; None: never.
 #[derive(Clone, Copy)]
 pub struct Deadline(Option<Instant>);

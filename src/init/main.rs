@@ -23,8 +23,14 @@ use child::interpreter::{Context, End, SLOTS, walk};
 use child::plan::{CONTROL_SIZE, Control, Header, MAGIC, Note, answer, list, mode, stage, word};
 
 /// Only written before the program is cloned, and by the program's process until its exec.
-static mut CONTEXT: Context =
-    Context { plan: null(), control: null_mut(), word: null(), list: list::INIT, socket: -1, slots: [0; SLOTS] };
+static mut CONTEXT: Context = Context {
+    plan: null(),
+    control: null_mut(),
+    word: null(),
+    list: list::INIT,
+    socket: -1,
+    slots: [0; SLOTS],
+};
 
 const EPROTO: i32 = 71;
 
@@ -36,7 +42,8 @@ const EPROTO: i32 = 71;
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sbx_init_main(block: *const usize) -> ! {
     // SAFETY: the block holds argc and then as many pointers to strings.
-    let (count, number) = unsafe { (*block, |n: usize| parse_number(*block.add(n + 1) as *const u8)) };
+    let (count, number) =
+        unsafe { (*block, |n: usize| parse_number(*block.add(n + 1) as *const u8)) };
     // SAFETY: nobody else exists yet.
     let context = unsafe { &mut *&raw mut CONTEXT };
     let ready = match count {
@@ -73,7 +80,9 @@ fn receive_plan(socket: i32, context: &mut Context) -> Result<(), i32> {
     // The program's descriptors may take any number below `floor`: the socket moves out of the way.
     const F_DUPFD_CLOEXEC: usize = 1030;
     // SAFETY: copies a descriptor.
-    let moved = unsafe { syscall(nr::FCNTL, [socket as usize, F_DUPFD_CLOEXEC, note.second as usize, 0, 0, 0]) };
+    let moved = unsafe {
+        syscall(nr::FCNTL, [socket as usize, F_DUPFD_CLOEXEC, note.second as usize, 0, 0, 0])
+    };
     if moved < 0 {
         return Err(-moved as i32);
     }
@@ -89,8 +98,13 @@ fn map_plan(memfd: i32, size: usize, context: &mut Context) -> Result<(), i32> {
     const PRIVATE: usize = 2;
     let map = |len: usize, flags: usize, offset: usize| {
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let address = unsafe { syscall(nr::MMAP, [0, len, READ_WRITE, flags, memfd as usize, offset]) };
-        if (-4095..0).contains(&address) { Err(-address as i32) } else { Ok(address as usize as *mut u8) }
+        let address =
+            unsafe { syscall(nr::MMAP, [0, len, READ_WRITE, flags, memfd as usize, offset]) };
+        if (-4095..0).contains(&address) {
+            Err(-address as i32)
+        } else {
+            Ok(address as usize as *mut u8)
+        }
     };
     let control = map(CONTROL_SIZE, SHARED, 0)?.cast::<Control>();
     let plan = map(size, PRIVATE, CONTROL_SIZE)?;
@@ -133,7 +147,8 @@ struct RobustEntry {
     next: *const RobustList,
 }
 
-static mut ROBUST_LIST: RobustList = RobustList { first: null(), offset: 0, pending: null(), entry: RobustEntry { next: null() } };
+static mut ROBUST_LIST: RobustList =
+    RobustList { first: null(), offset: 0, pending: null(), entry: RobustEntry { next: null() } };
 
 /// From here on the kernel wakes the host when this process execs or dies, without a system call of
 /// its own: after the filter is loaded there is none that is sure to pass.

@@ -26,8 +26,10 @@ struct Siginfo {
     rest: [u8; 100],
 }
 
-static mut SIGINFO: Siginfo = Siginfo { signo: 0, errno: 0, code: 0, padding: 0, pid: 0, uid: 0, status: 0, rest: [0; 100] };
-static mut ENDED: Ended = Ended { note: Note { kind: request::ENDED, first: 0, second: 0, reserved: 0 }, usage: [0; 18] };
+static mut SIGINFO: Siginfo =
+    Siginfo { signo: 0, errno: 0, code: 0, padding: 0, pid: 0, uid: 0, status: 0, rest: [0; 100] };
+static mut ENDED: Ended =
+    Ended { note: Note { kind: request::ENDED, first: 0, second: 0, reserved: 0 }, usage: [0; 18] };
 /// What a signalfd gives, and the list of children: read and thrown away, or parsed at once.
 static mut BUFFER: [u8; 4096] = [0; 4096];
 
@@ -35,14 +37,21 @@ static mut BUFFER: [u8; 4096] = [0; 4096];
 pub fn reap_until_the_end(context: &Context, header: &Header, spawned: Spawned) -> ! {
     let Spawned { program, signals } = spawned;
     // SAFETY: masked to the array's size.
-    let children = unsafe { *context.slots.as_ptr().add(header.children_slot as usize & (SLOTS - 1)) } as i32;
+    let children =
+        unsafe { *context.slots.as_ptr().add(header.children_slot as usize & (SLOTS - 1)) } as i32;
     let children = if header.mode & mode::PID_NAMESPACE != 0 { -1 } else { children };
     close_all_but([context.socket, header.host_pidfd, children, signals]);
-    let mut polled = [signals, header.host_pidfd, context.socket].map(|fd| Pollfd { fd, events: POLLIN, revents: 0 });
+    let mut polled = [signals, header.host_pidfd, context.socket].map(|fd| Pollfd {
+        fd,
+        events: POLLIN,
+        revents: 0,
+    });
     loop {
         // SAFETY: three entries, in this frame.
         unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 3, 0, 0, 0, 0]) };
-        if polled[0].revents != 0 && reap(signals, program, context.socket) || polled[1].revents != 0 {
+        if polled[0].revents != 0 && reap(signals, program, context.socket)
+            || polled[1].revents != 0
+        {
             break;
         }
         // The host says KILL, or nobody is there any more to hear of the end.
@@ -70,7 +79,13 @@ fn reap(signals: i32, program: i32, socket: i32) -> bool {
         let (reaped, info) = unsafe {
             (*&raw mut SIGINFO).pid = 0;
             let usage = (&raw mut ENDED.usage) as usize;
-            (syscall(nr::WAITID, [P_ALL, 0, (&raw mut SIGINFO) as usize, WEXITED | WNOHANG, usage, 0]), &*&raw const SIGINFO)
+            (
+                syscall(
+                    nr::WAITID,
+                    [P_ALL, 0, (&raw mut SIGINFO) as usize, WEXITED | WNOHANG, usage, 0],
+                ),
+                &*&raw const SIGINFO,
+            )
         };
         if reaped < 0 || info.pid == 0 {
             return false;
@@ -96,7 +111,9 @@ fn kill_children(signals: i32, children: i32) {
     const ROUND_NS: i64 = 2_000_000;
     loop {
         // SAFETY: the only user of the buffer.
-        let len = unsafe { syscall(nr::PREAD64, [children as usize, (&raw mut BUFFER) as usize, 4096, 0, 0, 0]) };
+        let len = unsafe {
+            syscall(nr::PREAD64, [children as usize, (&raw mut BUFFER) as usize, 4096, 0, 0, 0])
+        };
         if len <= 0 {
             return;
         }
@@ -120,7 +137,9 @@ fn kill_children(signals: i32, children: i32) {
         let mut polled = Pollfd { fd: signals, events: POLLIN, revents: 0 };
         let time = [0i64, ROUND_NS];
         // SAFETY: one entry and a time, in this frame.
-        unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 1, &raw const time as usize, 0, 0, 0]) };
+        unsafe {
+            syscall(nr::PPOLL, [(&raw mut polled) as usize, 1, &raw const time as usize, 0, 0, 0])
+        };
         reap(signals, -1, -1);
     }
 }
@@ -136,7 +155,8 @@ fn close_all_but(keep: [i32; 4]) {
     let mut from = 0;
     loop {
         // The lowest one that is still ahead.
-        let next = keep.iter().fold(i32::MAX, |next, &fd| if fd >= from && fd < next { fd } else { next });
+        let next =
+            keep.iter().fold(i32::MAX, |next, &fd| if fd >= from && fd < next { fd } else { next });
         if next == i32::MAX {
             return close_range(from as usize, u32::MAX as usize);
         }

@@ -116,7 +116,9 @@ fn pipe_above(context: &Context, header: &Header) -> [i32; 2] {
     }
     const F_DUPFD_CLOEXEC: usize = 1030;
     // SAFETY: copies a descriptor.
-    let moved = unsafe { syscall(nr::FCNTL, [pipe[1] as usize, F_DUPFD_CLOEXEC, header.floor as usize, 0, 0, 0]) };
+    let moved = unsafe {
+        syscall(nr::FCNTL, [pipe[1] as usize, F_DUPFD_CLOEXEC, header.floor as usize, 0, 0, 0])
+    };
     if moved < 0 {
         fail(context, -moved as i32, crate::child::plan::SPAWN_LOCATION);
     }
@@ -145,9 +147,17 @@ fn clone(context: &mut Context, header: &Header) -> isize {
                 set_tid_size: 0,
                 cgroup: header.spawn_cgroup as u64,
             };
-            return clone_into_entry(nr::CLONE3, [&raw const args as usize, size_of::<CloneArgs>(), 0, 0, 0], context);
+            return clone_into_entry(
+                nr::CLONE3,
+                [&raw const args as usize, size_of::<CloneArgs>(), 0, 0, 0],
+                context,
+            );
         }
-        clone_into_entry(nr::CLONE, clone_args(CLONE_VM | SIGCHLD, stack + STACK_SIZE, 0, 0), context)
+        clone_into_entry(
+            nr::CLONE,
+            clone_args(CLONE_VM | SIGCHLD, stack + STACK_SIZE, 0, 0),
+            context,
+        )
     }
 }
 
@@ -161,7 +171,10 @@ fn wait_for_stop(program: i32) {
 
 /// Waits until the program's process has closed its end of the pipe: by its exec or its death.
 fn wait_for_exec(header: &Header, pipe: i32) {
-    let mut polled = [Pollfd { fd: pipe, events: POLLIN, revents: 0 }, Pollfd { fd: header.host_pidfd, events: POLLIN, revents: 0 }];
+    let mut polled = [
+        Pollfd { fd: pipe, events: POLLIN, revents: 0 },
+        Pollfd { fd: header.host_pidfd, events: POLLIN, revents: 0 },
+    ];
     loop {
         // SAFETY: two entries, in this frame.
         unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 2, 0, 0, 0, 0]) };

@@ -32,13 +32,13 @@ const SPAWN_THEN: &[&str] = &["prctl(PR_SET_PDEATHSIG, 0)", "close(exec)"];
 /// Describes what a start of this runner with this launch would do. Nothing is started.
 pub fn describe(runner: &Runner, launch: &Launch, out: &mut dyn Write) -> Result<()> {
     let (host, shape) = prepare(runner, launch)?;
-    // Numbers that only a start knows.
-    let somewhere = |needed: bool| if needed { 1000 } else { -1 };
+    // Numbers that only a start knows; these are surely nobody else's.
+    let somewhere = |needed: bool, n: i32| if needed { i32::MAX - n } else { -1 };
     let embedded = shape != Shape::Direct;
     let mut internal = Internal {
-        host_pidfd: somewhere(needs_host_pidfd(runner, shape)),
-        plan_source: somewhere(embedded),
-        init_program: somewhere(embedded),
+        host_pidfd: somewhere(needs_host_pidfd(runner, shape), 1),
+        plan_source: somewhere(embedded, 2),
+        init_program: somewhere(embedded, 3),
         cgroups: Vec::new(),
     };
     for fd in cgroup_fds(runner, launch) {

@@ -3,33 +3,22 @@
 use core::ffi::c_int;
 
 use super::builder::{Arg, Builder, Slot};
-use crate::error::{Location, Result};
+use crate::error::{Error, Location, Result};
 use crate::launch::Launch;
 use crate::mem;
 use crate::runner::{FdMap, Runner};
-
-/// Where a descriptor of the program comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    /// The host's.
-    Host(c_int),
-    /// A copy that was moved out of the way; a slot.
-    Moved(Slot),
-}
-
-/// One descriptor of the program.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    source: Source,
-    child_fd: c_int,
-    index: usize,
-}
+use crate::sys;
 
 /// The runner's map with the launch's on top.
 pub fn merged(runner: &Runner, launch: &Launch) -> Result<Vec<FdMap>> {
+    let mut replaced = Vec::new();
+    for entry in &launch.fds {
+        mem::push(&mut replaced, entry.child_fd)?;
+    }
+    replaced.sort_unstable();
     let mut map: Vec<FdMap> = Vec::new();
     for entry in &runner.fds {
-        if !launch.fds.iter().any(|other| other.child_fd == entry.child_fd) {
+        if replaced.binary_search(&entry.child_fd).is_err() {
             mem::push(&mut map, *entry)?;
         }
     }
@@ -42,9 +31,59 @@ pub fn needs_dev_null(map: &[FdMap]) -> bool {
     (0..3).any(|number| !map.iter().any(|entry| entry.child_fd == number))
 }
 
-/// A number above every descriptor of the program.
-pub fn floor(map: &[FdMap]) -> c_int {
-    map.iter().map(|entry| entry.child_fd + 1).max().unwrap_or(3).max(3)
+/// A number from which on the program has no descriptors: what is still needed moves there. Above all
+/// of them, or, where the table ends just there, the first wide gap between them.
+pub fn floor(map: &[FdMap]) -> Result<c_int> {
+    const ROOM: c_int = 64;
+    let above = map.iter().map(|entry| entry.child_fd + 1).max().unwrap_or(3).max(3);
+    // SAFETY: all zero is a valid rlimit; getrlimit fills it.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = core::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur
+    };
+    if (above + ROOM) as u64 <= limit {
+        return Ok(above);
+    }
+    let mut numbers = Vec::new();
+    for entry in map {
+        mem::push(&mut numbers, entry.child_fd)?;
+    }
+    numbers.sort_unstable();
+    let mut floor = 3;
+    for number in numbers {
+        if number >= floor + ROOM {
+            return Ok(floor);
+        }
+        floor = floor.max(number + 1);
+    }
+    Ok(above)
+}
+
+/// An error unless every descriptor that a start is to use is open. Looked at before the start opens
+/// any of its own: a number that the caller has closed must not become one of ours.
+pub fn check_open(runner: &Runner, launch: &Launch) -> Result<()> {
+    let open = |fd: c_int| fd < 0 || sys::is_open(fd);
+    let refuse = |location, index: usize| Err(Error::at(location, libc::EBADF).index(index));
+    let map = merged(runner, launch)?;
+    if let Some(index) = map.iter().position(|entry| !open(entry.fd)) {
+        return refuse(Location::FdMap, index);
+    }
+    if let Some(index) = runner.joined.iter().position(|joined| !open(joined.fd)) {
+        return refuse(Location::JoinNamespace, index);
+    }
+    if let Some(index) = launch.binds.iter().position(|bind| !open(bind.fd)) {
+        return refuse(Location::MountSource, runner.mounts.len() + index);
+    }
+    for (fd, location) in [
+        (launch.exec_fd.or(runner.exec_fd), Location::Exec),
+        (runner.ctty, Location::Ctty),
+    ] {
+        if !open(fd.unwrap_or(-1)) {
+            return Err(Error::at(location, libc::EBADF));
+        }
+    }
+    Ok(())
 }
 
 /// Opens /dev/null while the host's root is still there, above every number the program uses: the
@@ -76,92 +115,91 @@ pub fn move_up(builder: &mut Builder, location: Location, fd: Arg) -> Result<Slo
 
 /// Gives the program its descriptors; everything else is closed by its exec.
 ///
-/// Any permutation is possible: a source that another entry's number would overwrite is used first,
-/// and where they form a ring, one of them moves out of the way.
+/// Any permutation is possible. A number may be written once nobody needs to read it any more: the
+/// entries whose numbers nobody reads go first, and each of them may set another one free. What
+/// remains are rings, of which one number each moves out of the way.
 pub fn add_map(builder: &mut Builder, map: &[FdMap], null: Option<Slot>) -> Result<()> {
     builder.call(
         Location::CloseRange,
         libc::SYS_close_range,
         &[0.into(), u32::MAX.into(), libc::CLOSE_RANGE_CLOEXEC.into()],
     )?;
-    let mut waiting: Vec<Entry> = Vec::new();
-    for (index, entry) in map.iter().enumerate().filter(|(_, entry)| entry.fd >= 0) {
-        mem::push(
-            &mut waiting,
-            Entry { source: Source::Host(entry.fd), child_fd: entry.child_fd, index },
-        )?;
+    // By the child's number: who writes it. By the host's number: how many have yet to read it.
+    let size = map.iter().map(|entry| entry.fd.max(entry.child_fd) + 1).max().unwrap_or(0) as usize;
+    let mut writer: Vec<Option<usize>> = Vec::new();
+    let mut readers: Vec<u32> = Vec::new();
+    writer.try_reserve_exact(size).map_err(|_| mem::OutOfMemory)?;
+    readers.try_reserve_exact(size).map_err(|_| mem::OutOfMemory)?;
+    writer.resize(size, None);
+    readers.resize(size, 0);
+    let moves = |entry: &FdMap| entry.fd >= 0 && entry.fd != entry.child_fd;
+    for (index, entry) in map.iter().enumerate().filter(|(_, entry)| moves(entry)) {
+        writer[entry.child_fd as usize] = Some(index);
+        readers[entry.fd as usize] += 1;
     }
-    while !waiting.is_empty() {
-        let needed = |number: c_int, but: usize| {
-            waiting
-                .iter()
-                .enumerate()
-                .any(|(n, entry)| n != but && entry.source == Source::Host(number))
-        };
-        if let Some(n) = (0..waiting.len()).find(|n| !needed(waiting[*n].child_fd, *n)) {
-            let entry = waiting.swap_remove(n);
-            place(builder, entry)?;
-            if let Source::Moved(slot) = entry.source
-                && !waiting.iter().any(|other| other.source == entry.source)
-            {
-                builder.release(slot);
+    for start in 0..map.len() {
+        let mut next = writer.get(map[start].child_fd as usize).copied().flatten();
+        while let Some(index) = next.filter(|index| readers[map[*index].child_fd as usize] == 0) {
+            let entry = map[index];
+            copy(builder, Arg::Fd(entry.fd, "fd"), entry.child_fd, index)?;
+            writer[entry.child_fd as usize] = None;
+            readers[entry.fd as usize] -= 1;
+            // Its source may be a number that somebody waits to write.
+            next = writer[entry.fd as usize];
+        }
+    }
+    for start in 0..map.len() {
+        let number = map[start].child_fd as usize;
+        let Some(first) = writer.get(number).copied().flatten() else { continue };
+        // In a ring each number is read once and written once. This one is read last, from a copy.
+        let moved = move_up(builder, Location::FdMap, Arg::Fd(number as c_int, "fd"))?;
+        let mut index = first;
+        loop {
+            let entry = map[index];
+            let closes_the_ring = entry.fd as usize == number;
+            let source = if closes_the_ring { moved.into() } else { Arg::Fd(entry.fd, "fd") };
+            copy(builder, source, entry.child_fd, index)?;
+            writer[entry.child_fd as usize] = None;
+            match writer[entry.fd as usize] {
+                Some(next) if !closes_the_ring => index = next,
+                _ => break,
             }
-            continue;
         }
-        // A ring: every number that is to be written is still to be read.
-        let number = waiting[0].child_fd;
-        let moved = move_up(builder, Location::FdMap, Arg::Fd(number, "fd"))?;
-        for entry in waiting.iter_mut().filter(|entry| entry.source == Source::Host(number)) {
-            entry.source = Source::Moved(moved);
-        }
+        builder.release(moved);
+    }
+    // What stays where it is was never overwritten: its number has no writer but itself.
+    for (index, entry) in map.iter().enumerate().filter(|(_, entry)| entry.fd == entry.child_fd) {
+        let args = [Arg::Fd(entry.fd, "fd"), libc::F_SETFD.into(), 0.into()];
+        builder.call(Location::FdMap, libc::SYS_fcntl, &args)?.index(index);
     }
     if let Some(null) = null {
         for number in (0..3).filter(|number| !map.iter().any(|entry| entry.child_fd == *number)) {
-            builder.call(
-                Location::DevNull,
-                libc::SYS_dup3,
-                &[null.into(), number.into(), 0.into()],
-            )?;
+            let args = [null.into(), number.into(), 0.into()];
+            builder.call(Location::DevNull, libc::SYS_dup3, &args)?;
         }
     }
     Ok(())
 }
 
-fn place(builder: &mut Builder, entry: Entry) -> Result<()> {
-    let added = match entry.source {
-        Source::Host(fd) if fd == entry.child_fd => builder.call(
-            Location::FdMap,
-            libc::SYS_fcntl,
-            &[Arg::Fd(fd, "fd"), libc::F_SETFD.into(), 0.into()],
-        )?,
-        Source::Host(fd) => builder.call(
-            Location::FdMap,
-            libc::SYS_dup3,
-            &[Arg::Fd(fd, "fd"), entry.child_fd.into(), 0.into()],
-        )?,
-        Source::Moved(slot) => builder.call(
-            Location::FdMap,
-            libc::SYS_dup3,
-            &[slot.into(), entry.child_fd.into(), 0.into()],
-        )?,
-    };
-    added.index(entry.index);
+fn copy(builder: &mut Builder, source: Arg, child_fd: c_int, index: usize) -> Result<()> {
+    let args = [source, child_fd.into(), 0.into()];
+    builder.call(Location::FdMap, libc::SYS_dup3, &args)?.index(index);
     Ok(())
 }
 
 /// Lets exactly these descriptors of the host through the exec of the embedded program. The flags
 /// are those of the child's own table: the host's stay as they are.
-pub fn add_inheritance(builder: &mut Builder, fds: &[Arg]) -> Result<()> {
+pub fn add_inheritance(builder: &mut Builder, fds: &[(c_int, &'static str)]) -> Result<()> {
     builder.call(
         Location::InheritFds,
         libc::SYS_close_range,
         &[0.into(), u32::MAX.into(), libc::CLOSE_RANGE_CLOEXEC.into()],
     )?;
-    for fd in fds {
+    for (fd, name) in fds {
         builder.call(
             Location::InheritFds,
             libc::SYS_fcntl,
-            &[*fd, libc::F_SETFD.into(), 0.into()],
+            &[Arg::Fd(*fd, name), libc::F_SETFD.into(), 0.into()],
         )?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use super::mounts::{move_to, set_attributes};
 use super::root::{OPEN_TREE_CLONE, attr};
 use super::tree::{Tree, Want};
 use crate::child::plan::op;
-use crate::error::{Location, Result};
+use crate::error::{Error, Location, Result};
 use crate::mem::{self, Text};
 
 /// A link. In an existing root it stays there after the run, and the next start finds it: the same
@@ -50,8 +50,8 @@ pub fn file(
     }
     tree.leave(builder, place)?;
     let Some(scratch) = tree.scratch else {
-        // Only a root that is not the plan's own has such places, and that has a scratch.
-        return Ok(());
+        // Only a root with somebody else's places has such files, and that has a scratch.
+        return Err(Error::at(Location::File, libc::ENOTSUP));
     };
     let mut name = [0u8; 24];
     let name = mem::format_into(&mut name, format_args!("file{}", builder.position()));

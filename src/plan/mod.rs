@@ -28,6 +28,7 @@ mod tree;
 
 pub use check::setgroups_allowed;
 pub use describe::describe;
+pub use fds::check_open;
 pub use shape::{Shape, choose};
 
 use crate::error::Result;

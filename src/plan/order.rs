@@ -75,7 +75,7 @@ pub fn build(
 ) -> Result<Draft> {
     let map = fds::merged(runner, launch)?;
     let mut builder = Builder::new();
-    builder.header.floor = fds::floor(&map);
+    builder.header.floor = fds::floor(&map)?;
     builder.header.host_pidfd = internal.host_pidfd;
     let mut order = Order {
         runner,
@@ -229,11 +229,10 @@ impl Order<'_> {
         if self.raised_ambient {
             identity::add_ambient(&mut self.builder, self.runner, self.host)?;
         }
-        let mut needed: Vec<Arg> = Vec::new();
+        let mut needed: Vec<(c_int, &'static str)> = Vec::new();
         let mut add = |fd: c_int, name: &'static str| -> Result<()> {
-            if fd >= 0 && !needed.iter().any(|arg| matches!(arg, Arg::Fd(other, _) if *other == fd))
-            {
-                mem::push(&mut needed, Arg::Fd(fd, name))?;
+            if fd >= 0 {
+                mem::push(&mut needed, (fd, name))?;
             }
             Ok(())
         };
@@ -253,6 +252,8 @@ impl Order<'_> {
         }
         add(self.runner.ctty.unwrap_or(-1), "ctty")?;
         add(self.exec_fd().unwrap_or(-1), "program")?;
+        needed.sort_unstable_by_key(|(fd, _)| *fd);
+        needed.dedup_by_key(|(fd, _)| *fd);
         fds::add_inheritance(&mut self.builder, &needed)?;
 
         let (argv, envp) = (

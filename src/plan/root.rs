@@ -72,6 +72,24 @@ fn makes_inodes(kind: &MountKind) -> bool {
     matches!(kind, MountKind::File { .. } | MountKind::Dev)
 }
 
+/// True if some file cannot simply be made in the root: because the root is somebody else's, or
+/// because another entry lies above it.
+fn needs_scratch(runner: &Runner, is_fresh: bool) -> bool {
+    let is_beneath = |path: &[u8], above: &[u8]| {
+        path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    runner.mounts.iter().enumerate().any(|(index, file)| {
+        matches!(file.kind, MountKind::File { .. })
+            && (!is_fresh
+                || runner.mounts.iter().enumerate().any(|(other, mount)| {
+                    let simple = matches!(mount.kind, MountKind::Dir { .. });
+                    other != index
+                        && !simple
+                        && is_beneath(file.target.bytes(), mount.target.bytes())
+                }))
+    })
+}
+
 /// True if the start has to take other file system ids than the host's.
 pub fn takes_ids(runner: &Runner, host: &Host) -> bool {
     let is_fresh = runner.root.as_ref().is_some_and(|root| root.path.is_none());
@@ -117,8 +135,7 @@ pub fn add(
         builder.call(Location::FsIds, libc::SYS_setfsgid, &[gid])?;
         builder.call(Location::FsIds, libc::SYS_setfsuid, &[uid])?;
     }
-    let has_files = runner.mounts.iter().any(|mount| matches!(mount.kind, MountKind::File { .. }));
-    let scratch = if has_files && !is_fresh { Some(fresh(builder)?) } else { None };
+    let scratch = if needs_scratch(runner, is_fresh) { Some(fresh(builder)?) } else { None };
     let top = match root {
         Some(Root { path: None, .. }) => fresh(builder)?,
         Some(Root { kind: RootKind::Pivot, path: Some(path), writable }) => {

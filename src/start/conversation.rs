@@ -250,8 +250,8 @@ impl<'a> Conversation<'a> {
         if self.control().stage.load(Acquire) == stage::EXEC_INIT {
             return Error::with_message(
                 Location::InitPlan,
-                libc::EIO,
-                format_args!("the embedded program ended before it had read its plan"),
+                self.exit_code().filter(|code| *code > 0).unwrap_or(libc::EIO),
+                format_args!("the embedded program could not read its plan"),
             );
         }
         let step = self.control().step.load(Acquire);
@@ -260,6 +260,20 @@ impl<'a> Conversation<'a> {
             libc::ESRCH,
             format_args!("the child was killed in step {} of list {}", step & 0xffff, step >> 16),
         )
+    }
+
+    /// The child's exit code: without a control block the embedded program can say no more.
+    fn exit_code(&self) -> Option<c_int> {
+        sys::poll([self.child.pidfd().as_raw_fd()], Some(LOOK_AGAIN));
+        // SAFETY: all zero is a valid siginfo_t, and waitid fills it.
+        unsafe {
+            let mut info: libc::siginfo_t = core::mem::zeroed();
+            let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+            let pidfd = self.child.pidfd().as_raw_fd() as libc::id_t;
+            let waited = libc::waitid(libc::P_PIDFD, pidfd, &mut info, options) == 0;
+            (waited && info.si_pid() != 0 && info.si_code == libc::CLD_EXITED)
+                .then(|| info.si_status())
+        }
     }
 
     fn too_late(&self) -> Error {

@@ -22,7 +22,7 @@ use crate::init_program::InitProgram;
 use crate::launch::Launch;
 use crate::mem;
 use crate::plan::order::{self, Internal};
-use crate::plan::{Shape, needs_host_pidfd, prepare};
+use crate::plan::{Shape, check_open, needs_host_pidfd, prepare};
 use crate::process::Process;
 use crate::runner::Runner;
 use crate::sys::{self, Deadline, NotCancelled};
@@ -38,6 +38,7 @@ use conversation::Conversation;
 /// stopped before its filter, where that was asked for), or when everything of it is gone again.
 pub fn start(runner: &Runner, launch: &Launch) -> Result<Box<Process>> {
     let (host, shape) = prepare(runner, launch)?;
+    check_open(runner, launch)?;
     let deadline = Deadline::after(launch.setup_timeout);
     let _not_cancelled = NotCancelled::new();
 

@@ -134,11 +134,15 @@ void parse_plan(const struct prepared *prepared, struct plan *plan)
 
 /* ---- watching ---- */
 
+#define MAX_PROCESSES 8
+#define MAX_NR 1024
+
 struct watching {
     struct trial *trial;
     struct record *records;
     size_t n_records;
     atomic_bool in_start;
+    uint16_t calls[MAX_PROCESSES][MAX_NR];
 };
 
 static void start_wait_free(void *arg)
@@ -163,24 +167,31 @@ static int see_call(const struct watched_call *call, void *arg)
     struct watching *watching = arg;
     const struct fault *fault = &watching->trial->fault;
     bool in_start = atomic_load(&watching->in_start);
+    if (call->process >= MAX_PROCESSES || call->nr < 0 || call->nr >= MAX_NR) {
+        return 0;
+    }
+    int occurrence = watching->calls[call->process][call->nr]++;
     if (watching->records != NULL && watching->n_records < MAX_RECORDS) {
         struct record *record = &watching->records[watching->n_records++];
-        *record = (struct record){.process = call->process, .number = call->number, .in_start = in_start, .name = call->name};
+        *record = (struct record){
+            .process = call->process, .nr = call->nr, .occurrence = occurrence, .in_start = in_start, .name = call->name};
         for (size_t i = 0; i < 6; i++) {
             record->args[i] = call->args[i];
-            record->readable[i] = call->args[i] > 4096 &&
-                                  watched_string(call, call->args[i], record->text[i], MAX_TEXT);
+            record->readable[i] = call->args[i] > 4096 && watched_string(call, call->args[i], record->text[i], MAX_TEXT);
         }
     }
-    bool now = fault->number_errno != 0 && !watching->trial->hit && call->process == fault->process &&
-               call->number == fault->number && (call->process != 0 || in_start);
+    bool now = fault->error != 0 && !watching->trial->hit && call->process == fault->process && call->nr == fault->nr &&
+               occurrence == fault->occurrence;
     watching->trial->hit = watching->trial->hit || now;
-    return now ? fault->number_errno : 0;
+    return now ? fault->error : 0;
 }
 
 void try_start(struct trial *trial, struct record *records, size_t *n_records)
 {
-    struct watching watching = {.trial = trial, .records = records};
+    static struct watching watching;
+    memset(&watching, 0, sizeof watching);
+    watching.trial = trial;
+    watching.records = records;
     trial->error.size = sizeof trial->error;
     trial->status.size = sizeof trial->status;
     watch(start_wait_free, &watching, see_call, &watching);

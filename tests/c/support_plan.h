@@ -47,7 +47,8 @@ struct plan {
 /* One recorded system call. */
 struct record {
     int process;
-    int number;                /* the how-many-th of its process */
+    int nr;
+    int occurrence;            /* how many of the same number its process made before: waits come in varying numbers */
     bool in_start;             /* before sbx_start returned */
     const char *name;
     uint64_t args[6];
@@ -62,14 +63,15 @@ void parse_plan(const struct prepared *prepared, struct plan *plan);
 /* Which call of which process is to fail, and how. */
 struct fault {
     int process;
-    int number;
-    int number_errno;
+    int nr;
+    int occurrence;
+    int error;                     /* 0: none is to fail */
 };
 
 /* What came of a watched start. */
 struct trial {
     struct prepared *prepared;
-    struct fault fault;            /* number_errno 0: none */
+    struct fault fault;
     bool hit;                      /* the fault happened */
     int started;                   /* sbx_start */
     int waited;                    /* sbx_process_wait, if it started */

@@ -151,6 +151,23 @@ static void make_container(struct prepared *prepared)
     add_restrictions(runner, "/");
 }
 
+/* Ids that are not the host's, so that even making the root needs one that is mapped. */
+static void make_mapped_ids(struct prepared *prepared)
+{
+    static const char *const argv[] = {"/bin/exit0", NULL};
+    static const uint32_t groups[] = {1001};
+    sbx_runner *runner = prepared->runner;
+    assert_ok(sbx_set_namespaces(runner, SBX_NS_USER | SBX_NS_MNT, &error), &error);
+    assert_ok(sbx_add_uid_map(runner, 1000, 100000, 2, &error), &error);
+    assert_ok(sbx_add_gid_map(runner, 1000, 100000, 2, &error), &error);
+    assert_ok(sbx_set_setgroups(runner, true, &error), &error);
+    assert_ok(sbx_set_credential(runner, 1000, 1000, groups, 1, &error), &error);
+    assert_ok(sbx_set_args(runner, argv, &error), &error);
+    assert_ok(sbx_set_pivot_root(runner, NULL, 0, &error), &error);
+    assert_ok(sbx_add_bind(runner, reachable_inside("exit0"), "/bin/exit0", 0, &error), &error);
+    assert_ok(sbx_add_file(runner, "/etc/motd", "hello\n", 6, 0644, 0, &error), &error);
+}
+
 static void make_time(struct prepared *prepared)
 {
     set_namespaces(prepared->runner, SBX_NS_TIME);
@@ -307,6 +324,14 @@ static void make_synced(struct prepared *prepared)
     assert_ok(sbx_set_sync_func(prepared->runner, go_on, &error), &error);
 }
 
+/* Not a setting but a host: every start resets what a child would inherit. */
+static void make_realtime_host(struct prepared *prepared)
+{
+    struct sched_param param = {.sched_priority = 1};
+    prepared->realtime = true;
+    assert_int_equal(sched_setscheduler(0, SCHED_FIFO, &param), 0);
+}
+
 static void make_traced(struct prepared *prepared)
 {
     assert_ok(sbx_set_ptrace(prepared->runner, true, &error), &error);
@@ -328,6 +353,7 @@ const struct recipe recipes[] = {
     {"exec fd", false, false, make_exec_fd},
     {"restricted", false, false, make_restricted},
     {"container", false, true, make_container},
+    {"mapped ids", true, false, make_mapped_ids},
     {"time", false, true, make_time},
     {"existing root", false, true, make_existing_root},
     {"chroot", false, true, make_chroot},
@@ -340,6 +366,7 @@ const struct recipe recipes[] = {
     {"terminal", false, false, make_terminal},
     {"cgroup", true, false, make_cgroup},
     {"synced", false, false, make_synced},
+    {"real-time host", true, false, make_realtime_host},
     {"traced", false, false, make_traced},
     {"stopped", false, false, make_stopped},
 };
@@ -374,6 +401,10 @@ void let_program_go(const struct prepared *prepared, sbx_process *process)
 void drop(struct prepared *prepared)
 {
     sbx_runner_free(prepared->runner);
+    if (prepared->realtime) {
+        struct sched_param param = {0};
+        sched_setscheduler(0, SCHED_OTHER, &param);
+    }
     while (prepared->n_fds > 0) {
         close(prepared->fds[--prepared->n_fds]);
     }

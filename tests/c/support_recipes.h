@@ -15,6 +15,7 @@ struct prepared {
     size_t n_fds;
     char cgroups[2][128];
     size_t n_cgroups;
+    bool realtime;            /* the host's threads are, until drop() */
     bool traced, stopped;     /* the start returns at a stop: let_program_go */
 };
 

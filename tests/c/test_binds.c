@@ -248,6 +248,30 @@ static void a_descriptor_whose_name_was_taken_is_refused(void **state)
     sbx_runner_free(runner);
 }
 
+/* The same by its name, but something was mounted over it: the name leads elsewhere. */
+static void a_descriptor_that_was_covered_is_refused(void **state)
+{
+    (void)state;
+    need_root();
+    const char *box = make_box();
+    const struct sbx_launch_bind bind = {.fd = open(box, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .target = "/box"};
+    struct sbx_launch launch = SBX_LAUNCH_INIT;
+    const char *argv[] = {"/inside/files", NULL};
+    launch.argv = argv;
+    launch.binds = &bind;
+    launch.n_binds = 1;
+    sbx_runner *runner = rooted_sandbox(0);
+    assert_int_equal(run(runner, &launch)->started, 0); /* control */
+    assert_int_equal(mount("tmpfs", box, "tmpfs", 0, NULL), 0);
+    for (size_t i = 0; i < SHAPES; i++) {
+        set_shape(runner, shapes[i]);
+        assert_int_equal(expect_refusal(runner, &launch, "mount_source", ESTALE)->index, 1);
+    }
+    assert_int_equal(umount2(box, 0), 0);
+    close(bind.fd);
+    sbx_runner_free(runner);
+}
+
 int main(void)
 {
     own_mounts();
@@ -262,6 +286,7 @@ int main(void)
         host_test(a_target_of_the_wrong_kind_is_named),
         host_test(by_descriptor_for_one_start),
         host_test(a_descriptor_whose_name_was_taken_is_refused),
+        host_test(a_descriptor_that_was_covered_is_refused),
     };
     return cmocka_run_group_tests_name("binds", tests, NULL, NULL);
 }

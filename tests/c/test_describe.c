@@ -43,7 +43,9 @@ static void same_text_each_time(void **state)
     char *two = describe(runner, &launch);
     assert_string_equal(one, two);
     test_free(two);
-    assert_ended(run(runner, NULL), CLD_EXITED, 0); /* a start does not change its runner */
+    if (!under_valgrind() && have_userns()) { /* a start does not change its runner */
+        assert_ended(run(runner, NULL), CLD_EXITED, 0);
+    }
     two = describe(runner, NULL);
     assert_string_equal(one, two);
     test_free(one);
@@ -89,11 +91,14 @@ static bool has_word(const char *line, size_t length, const char *word)
     return false;
 }
 
-/* Each of these steps appears, after the one before it. */
+/* Each of these steps appears, after the one before it. Best effort leaves Landlock out where there is none. */
 static void check_order(const char *text, const char *const *steps)
 {
     const char *line = text;
     for (; *steps != NULL; steps++) {
+        if (sbx_landlock_abi() == 0 && strncmp(*steps, "landlock", 8) == 0) {
+            continue;
+        }
         for (;; line += strcspn(line, "\n") + 1) {
             if (*line == '\0') {
                 fail_msg("%s is missing, or not in its place:\n%s", *steps, text);

@@ -23,7 +23,7 @@ static void exit_codes(void **state)
 {
     sbx_runner *runner = shaped(state, "exit0");
     for (int code = 0; code < 256; code++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof text, "%d", code);
         const char *const argv[] = {inside("exit0"), text, NULL};
         struct sbx_launch launch = SBX_LAUNCH_INIT;
@@ -46,7 +46,7 @@ static void signals(void **state)
             signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) {
             continue;
         }
-        char text[8];
+        char text[16];
         snprintf(text, sizeof text, "%d", signal);
         const char *const argv[] = {inside("act"), "raise", text, NULL};
         struct sbx_launch launch = SBX_LAUNCH_INIT;

@@ -124,10 +124,10 @@ static void missing_mask(sbx_runner *runner)
     assert_ok(sbx_add_mask(runner, "/nothing/here", 0, &error), &error);
 }
 
-static void file_in_the_way_of_a_link(sbx_runner *runner)
+static void other_link_in_the_way(sbx_runner *runner)
 {
     const char *rootfs = make_scratch();
-    write_file(text("%s/a", rootfs), "", 0, 0644);
+    assert_int_equal(symlink("other", text("%s/a", rootfs)), 0);
     set_namespaces(runner, SBX_NS_MNT);
     assert_ok(sbx_set_pivot_root(runner, rootfs, SBX_ROOT_WRITABLE, &error), &error);
     assert_ok(sbx_add_dir(runner, "/b", 0755, 0, &error), &error);
@@ -181,7 +181,7 @@ static const struct cause causes[] = {
     {"missing source", missing_source, "mount_source", 1, ENOENT, SBX_BLAME_CALLER, MOUNTS},
     {"unknown file system", unknown_file_system, "mount", 2, ENODEV, SBX_BLAME_HOST, MOUNTS},
     {"missing mask", missing_mask, "mount_target", 1, ENOENT, SBX_BLAME_CALLER, MOUNTS},
-    {"file in the way of a link", file_in_the_way_of_a_link, "symlink", 1, EEXIST, SBX_BLAME_CALLER, MOUNTS},
+    {"other link in the way", other_link_in_the_way, "symlink", 1, EEXIST, SBX_BLAME_CALLER, MOUNTS},
     {"missing rootfs", missing_rootfs, "root", -1, ENOENT, SBX_BLAME_CALLER, MOUNTS},
     {"missing chroot", missing_chroot, "chroot", -1, ENOENT, SBX_BLAME_CALLER, ROOT},
     {"foreign ids", foreign_ids, "uid_map", -1, EPERM, SBX_BLAME_HOST, NOT_ROOT},

@@ -20,7 +20,7 @@ static void defaults(void **state)
     expect_fds(outcome, "0,1,2,300");
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd < 3; fd++) {
-        char key[8];
+        char key[16];
         snprintf(key, sizeof key, "fd.%d", fd);
         /* The device matters, not how it was opened: reading and writing both work, or the stream's own way does. */
         char wanted[64];

@@ -236,7 +236,7 @@ static void links_to_what_exists_on_both_sides(void **state)
     assert_int_equal(sbx_set_pivot_root(runner, root, 0, NULL), 0);
     assert_int_equal(sbx_add_tmpfs(runner, "/box", 0, 0, 0755, 0, NULL), 0);
     assert_int_equal(sbx_add_dir(runner, "/box/made", 0755, 0, NULL), 0);
-    assert_int_equal(sbx_add_bind(runner, source, "/box/bound", 0, NULL), 0);
+    assert_int_equal(sbx_add_bind(runner, make_source(), "/box/bound", 0, NULL), 0);
     expect(runner, NULL, "/inside/files", text("list %s", victim), "ok bound made", "list /box/bound", "ok a b file", NULL);
     sbx_runner_free(runner);
     check_victim(victim, "tmpfs with entries");

@@ -152,6 +152,34 @@ static void targets_beneath_own_links(void **state)
     }
 }
 
+/* A directory of the host keeps its files, whatever is put over them inside. */
+static void files_beneath_other_entries(void **state)
+{
+    (void)state;
+    const char *box = make_scratch();
+    write_file(text("%s/note", box), "hello\n", 6, 0644);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_bind(runner, box, "/ro", 0, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/ro/note", "other\n", 6, 0600, 0, NULL), 0);
+        assert_int_equal(sbx_add_tmpfs(runner, "/maybe", 0, 0, 0755, SBX_MOUNT_OPTIONAL, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/maybe/file", "x", 1, 0644, 0, NULL), 0);
+        expect(runner, NULL, "/inside/files", "read /ro/note", "ok other", "stat /ro/note", "ok file 0600 0 0 6", "append /ro/note x",
+               "EROFS", "read /maybe/file", "ok x", NULL);
+
+        /* What cannot be made is an error, with its place in the list. */
+        const char *argv[] = {"/inside/files", NULL};
+        assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
+        assert_int_equal(sbx_add_file(runner, "/ro/missing", "x", 1, 0644, 0, NULL), 0);
+        assert_int_equal(expect_refusal(runner, NULL, "mount_target", EROFS)->index, 5);
+        sbx_runner_free(runner);
+    }
+    struct stat note;
+    assert_int_equal(stat(text("%s/note", box), &note), 0);
+    assert_int_equal(note.st_mode & 07777, 0644);
+}
+
 /* A tree of the host with files to hide and to put others over. */
 static const char *make_rootfs(void)
 {
@@ -208,7 +236,7 @@ static void a_mask_of_nothing_is_named_or_skipped(void **state)
             assert_null(strstr(outcome->output, "secret"));
             assert_int_equal(outcome->unenforced, SBX_UNENFORCED_MOUNT);
         } else {
-            assert_int_equal(expect_refusal(runner, NULL, "mask", ENOENT)->index, 0);
+            assert_int_equal(expect_refusal(runner, NULL, "mount_target", ENOENT)->index, 0);
         }
         sbx_runner_free(runner);
     }
@@ -244,6 +272,28 @@ static void files_in_an_existing_tree(void **state)
     }
 }
 
+/* What the files were made on is not there any more, not even as a mount that no path leads to. */
+static void nothing_but_the_entries_is_mounted(void **state)
+{
+    (void)state;
+    const char *root = make_rootfs();
+    assert_int_equal(mkdir(text("%s/proc", root), 0755), 0);
+    sbx_runner *runner = sandbox(SBX_NS_MNT | SBX_NS_PID);
+    assert_int_equal(sbx_set_pivot_root(runner, root, 0, NULL), 0);
+    assert_int_equal(sbx_add_file(runner, "/etc/shadow", "mine\n", 5, 0600, 0, NULL), 0);
+    assert_int_equal(sbx_add_file(runner, "/etc/new", "made\n", 5, 0640, 0, NULL), 0);
+    assert_int_equal(sbx_add_proc(runner, "/proc", 0, NULL), 0);
+    const char *mounts = answer(ask(runner, NULL, "/inside/files", "read /proc/self/mountinfo", NULL), 0);
+    size_t lines = 1;
+    for (const char *c = mounts; *c != '\0'; c++) {
+        lines += *c == ';';
+    }
+    if (lines != 4) { /* the root, two files, /proc */
+        fail_msg("%s", mounts);
+    }
+    sbx_runner_free(runner);
+}
+
 static void missing_targets_in_an_existing_tree_are_made(void **state)
 {
     (void)state;
@@ -270,9 +320,11 @@ int main(void)
         host_test(in_a_user_namespace_without_the_hosts_user),
         host_test(entries_nest_in_their_order),
         host_test(targets_beneath_own_links),
+        host_test(files_beneath_other_entries),
         host_test(masks_hide_files_and_directories),
         host_test(a_mask_of_nothing_is_named_or_skipped),
         host_test(files_in_an_existing_tree),
+        host_test(nothing_but_the_entries_is_mounted),
         host_test(missing_targets_in_an_existing_tree_are_made),
     };
     return cmocka_run_group_tests_name("root_entries", tests, NULL, NULL);

@@ -250,6 +250,13 @@ static void flags_are_taken(void **state)
         sbx_runner *runner = with_no_new_privs(SBX_SHAPE_DIRECT);
         assert_int_equal(sbx_set_bpf(runner, filter, 4, flags[i], NULL), 0);
         expect(runner, NULL, inside("self"), call(SYS_getppid), "EXDEV", NULL);
+
+        /* What they do cannot be seen from inside; that they are passed on can. */
+        const char *argv[] = {inside("exit0"), NULL};
+        assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
+        char *plan = describe(runner, NULL);
+        assert_non_null(strstr(plan, text("seccomp(1, %u,", flags[i])));
+        test_free(plan);
         sbx_runner_free(runner);
     }
 }

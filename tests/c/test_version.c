@@ -109,6 +109,7 @@ static const struct location {
     {91, "sigmask"},
     {92, "seccomp"},
     {93, "exec"},
+    {94, "fs_ids"},
 };
 
 static const char *expected_location(uint32_t number_wanted)
