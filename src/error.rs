@@ -120,7 +120,7 @@ impl Error {
                 | libc::ETXTBSY
                 | libc::EINTR,
             ) => Blame::Transient,
-            (Location::Exec, libc::E2BIG) => Blame::Caller,
+            (Location::Exec, libc::E2BIG | libc::EBADF) => Blame::Caller,
             (Location::Exec, _) => Blame::Program,
             (
                 _,

@@ -19,7 +19,7 @@ pub struct sbx_process {
 }
 
 impl Handle for sbx_process {
-    type Inside = Box<Process>;
+    type Inside = Process;
     const MAGIC: u64 = 0x7362_785f_7072_6f63; // "sbx_proc"
     const NAME: &'static str = "process";
 }

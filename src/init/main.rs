@@ -48,12 +48,14 @@ unsafe extern "C" fn sbx_init_main(block: *const usize) -> ! {
     let context = unsafe { &mut *&raw mut CONTEXT };
     let ready = match count {
         2 => receive_plan(number(1), context),
-        3 => map_plan(number(1), number(2) as usize, context).map(|()| own_the_word(context)),
+        3 => map_plan(number(1), number(2) as usize, context).and_then(|()| own_the_word(context)),
         _ => Err(EPROTO),
     };
     if let Err(errno) = ready {
         exit(errno);
     }
+    // SAFETY: mapped for good. From here on a failure is written down there.
+    unsafe { (*context.control).stage.store(stage::INIT, Release) };
     // SAFETY: the plan was built for this process and relocated to where it is.
     if unsafe { walk(context) } == End::Failed {
         exit(0);
@@ -73,6 +75,9 @@ fn receive_plan(socket: i32, context: &mut Context) -> Result<(), i32> {
     let mut memfd = -1;
     // SAFETY: the host handed this socket down.
     let received = unsafe { channel::receive(socket, &mut note, &mut memfd) };
+    if received < 0 {
+        return Err(-received as i32);
+    }
     if received != size_of::<Note>() as isize || note.kind != answer::PLAN || memfd < 0 {
         return Err(EPROTO);
     }
@@ -126,10 +131,7 @@ fn map_plan(memfd: i32, size: usize, context: &mut Context) -> Result<(), i32> {
     context.control = control;
     context.plan = plan.cast();
     // SAFETY: just mapped.
-    unsafe {
-        context.word = &raw const (*control).embedded;
-        (*control).stage.store(stage::INIT, Release);
-    }
+    unsafe { context.word = &raw const (*control).embedded };
     Ok(())
 }
 
@@ -152,7 +154,7 @@ static mut ROBUST_LIST: RobustList =
 
 /// From here on the kernel wakes the host when this process execs or dies, without a system call of
 /// its own: after the filter is loaded there is none that is sure to pass.
-fn own_the_word(context: &Context) {
+fn own_the_word(context: &Context) -> Result<(), i32> {
     // SAFETY: the list is static and written once; the word stays mapped until the exec.
     unsafe {
         let list = &raw mut ROBUST_LIST;
@@ -162,7 +164,10 @@ fn own_the_word(context: &Context) {
         (*list).offset = context.word as isize - entry as isize;
         let tid = syscall(nr::GETTID, [0; 6]) as u32;
         (*context.word).store(word::WAITED_FOR | tid, Release);
-        syscall(nr::SET_ROBUST_LIST, [list as usize, 24, 0, 0, 0, 0]);
+        match syscall(nr::SET_ROBUST_LIST, [list as usize, 24, 0, 0, 0, 0]) {
+            0 => Ok(()),
+            failed => Err(-failed as i32),
+        }
     }
 }
 

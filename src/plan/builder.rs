@@ -442,6 +442,13 @@ impl Added<'_> {
         self
     }
 
+    /// This errno only sets a mark in what the result says was left out.
+    pub fn excuse(self, errno: c_int, mark: u64) {
+        self.call.step.catch_errno = errno as u16;
+        self.call.step.catch_to = self.position as u16 + 1;
+        self.call.step.catch_mark = mark as u32;
+    }
+
     /// This errno goes on elsewhere: `Builder::land_here` says where.
     pub fn catch(self, errno: u16) -> usize {
         self.call.step.catch_errno = errno;

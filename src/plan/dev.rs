@@ -80,6 +80,7 @@ pub fn add(builder: &mut Builder, tree: &mut Tree, path: &[u8], flags: u32) -> R
                 &[directory.into(), pts, open.into(), 0.into()],
             )?
             .out(target);
+        tree.entered = false;
         builder.call(Location::MountTarget, libc::SYS_fchdir, &[target.into()])?;
         let (devpts, dot, options): (Arg, Arg, Arg) = (
             builder.cstr(c"devpts")?,

@@ -75,10 +75,9 @@ pub fn check_open(runner: &Runner, launch: &Launch) -> Result<()> {
     if let Some(index) = launch.binds.iter().position(|bind| !open(bind.fd)) {
         return refuse(Location::MountSource, runner.mounts.len() + index);
     }
-    for (fd, location) in [
-        (launch.exec_fd.or(runner.exec_fd), Location::Exec),
-        (runner.ctty, Location::Ctty),
-    ] {
+    for (fd, location) in
+        [(launch.exec_fd.or(runner.exec_fd), Location::Exec), (runner.ctty, Location::Ctty)]
+    {
         if !open(fd.unwrap_or(-1)) {
             return Err(Error::at(location, libc::EBADF));
         }

@@ -95,11 +95,13 @@ pub fn add_credentials(
     };
     if may_set_groups || !credential.groups.is_empty() {
         let groups = builder.numbers(&credential.groups)?;
-        builder.call(
-            Location::Setgroups,
-            libc::SYS_setgroups,
-            &[credential.groups.len().into(), Arg::Data(groups)],
-        )?;
+        let args = [credential.groups.len().into(), Arg::Data(groups)];
+        let added = builder.call(Location::Setgroups, libc::SYS_setgroups, &args)?;
+        if credential.groups.is_empty() && runner.joins(libc::CLONE_NEWUSER as u64) {
+            // Whether a joined namespace denies it can only be tried.
+            let mark = if has_supplementary_groups() { SBX_UNENFORCED_GROUPS } else { 0 };
+            added.excuse(libc::EPERM, mark);
+        }
     } else if has_supplementary_groups() {
         left_out |= SBX_UNENFORCED_GROUPS;
     }

@@ -118,6 +118,16 @@ pub fn add(
         tree.certain = !optional;
         let opened = sources.get(index).copied().flatten();
         let added = match (&entry, entry.bind()) {
+            (
+                Entry::Mount(Mount { kind: MountKind::Bind { source }, .. }),
+                Some((attributes, recursive)),
+            ) if opened.is_none()
+                && !optional
+                && tree.leads_to(entry.path())
+                && kind_of(source) == Some(libc::S_IFDIR) =>
+            {
+                bind_at_once(builder, tree, entry.path(), source, attributes, recursive)
+            }
             (_, Some((attributes, recursive))) => match opened {
                 Some(source) => Ok(source),
                 None => entry.open_source(builder, recursive),
@@ -230,6 +240,15 @@ fn tree_flags(recursive: bool, more: c_int) -> Arg {
     (clone | if recursive { AT_RECURSIVE } else { 0 }).into()
 }
 
+/// What is there: S_IF*.
+fn kind_of(path: &Text) -> Option<u32> {
+    // SAFETY: all zero is a valid stat; a C string, and a place for the answer.
+    unsafe {
+        let mut found: libc::stat = core::mem::zeroed();
+        (libc::stat(path.as_ptr(), &mut found) == 0).then_some(found.st_mode & libc::S_IFMT)
+    }
+}
+
 /// A file or directory of the host by its name.
 fn open_path(builder: &mut Builder, path: &Text, recursive: bool) -> Result<Source> {
     let name = builder.text(path.bytes())?;
@@ -238,11 +257,7 @@ fn open_path(builder: &mut Builder, path: &Text, recursive: bool) -> Result<Sour
     builder.call(Location::MountSource, libc::SYS_open_tree, &args)?.out(tree);
     // What the source is decides what its target has to be. Should it change until then, the mount
     // fails: a file never covers a directory. A missing one is the child's to report.
-    // SAFETY: all zero is a valid stat; a C string, and a place for the answer.
-    let is_directory = unsafe {
-        let mut found: libc::stat = core::mem::zeroed();
-        libc::stat(path.as_ptr(), &mut found) != 0 || found.st_mode & libc::S_IFMT == libc::S_IFDIR
-    };
+    let is_directory = kind_of(path).is_none_or(|kind| kind == libc::S_IFDIR);
     Ok(Source { tree, is_directory })
 }
 
@@ -354,8 +369,8 @@ pub fn set_attributes(
     )
 }
 
-/// mount(2) on a directory, which is entered for it: a path could be changed under it, "." cannot.
-/// The caller says to the tree what is there now.
+/// mount(2) on a directory. Where the way there is not the plan's own the directory is entered for
+/// it: a path could be changed under it, "." cannot. The caller says to the tree what is there now.
 pub fn mount_at(
     builder: &mut Builder,
     tree: &mut Tree,
@@ -363,12 +378,43 @@ pub fn mount_at(
     [source, fstype, flags, data]: [Arg; 4],
 ) -> Result<()> {
     let place = tree.make(builder, path, Want::Directory(0o755))?;
+    if place.ours {
+        tree.enter(builder, Location::MountTarget)?;
+        let args = [source, place.name, fstype, flags, data];
+        builder.call(Location::Mount, libc::SYS_mount, &args)?;
+        return Ok(());
+    }
     tree.leave(builder, place)?;
     let target = tree.open(builder, path, libc::O_PATH | libc::O_DIRECTORY)?;
     let dot = builder.cstr(c".")?;
+    tree.entered = false;
     builder.call(Location::MountTarget, libc::SYS_fchdir, &[target.into()])?;
     builder.call(Location::Mount, libc::SYS_mount, &[source, dot, fstype, flags, data])?;
     builder.close(Location::Mount, target)
+}
+
+/// A bind of a directory that is there, onto a way of the plan's own: three calls instead of five.
+fn bind_at_once(
+    builder: &mut Builder,
+    tree: &mut Tree,
+    path: &[u8],
+    source: &Text,
+    attributes: u64,
+    recursive: bool,
+) -> Result<()> {
+    let place = tree.make(builder, path, Want::Directory(0o755))?;
+    tree.enter(builder, Location::MountTarget)?;
+    let source = builder.text(source.bytes())?;
+    let flags = libc::MS_BIND | if recursive { libc::MS_REC } else { 0 };
+    let args = [source, place.name, 0.into(), flags.into(), 0.into()];
+    builder.call(Location::Mount, libc::SYS_mount, &args)?;
+    if attributes != 0 {
+        let attributes = Arg::Data(builder.words(&[attributes, 0, 0, 0])?);
+        let flags = Arg::from(if recursive { AT_RECURSIVE } else { 0 });
+        let args = [libc::AT_FDCWD.into(), place.name, flags, attributes, 32.into()];
+        builder.call(Location::MountAttr, libc::SYS_mount_setattr, &args)?;
+    }
+    tree.cover(path)
 }
 
 fn tmpfs(
@@ -405,6 +451,7 @@ fn tmpfs(
 fn mask(builder: &mut Builder, tree: &mut Tree, path: &[u8]) -> Result<()> {
     let location = Location::Mask;
     let target = tree.open(builder, path, libc::O_PATH)?;
+    tree.entered = false;
     let not_a_directory =
         builder.call(location, libc::SYS_fchdir, &[target.into()])?.catch(libc::ENOTDIR as u16);
     let tmpfs = builder.cstr(c"tmpfs")?;

@@ -101,6 +101,7 @@ pub fn build(
         order.exec_embedded_program()?;
         order.builder.select(list::INIT);
     }
+    order.oom_score()?;
     order.protect_embedded_program()?;
     order.open_what_only_the_host_has()?;
     order.join_namespaces()?;
@@ -273,6 +274,32 @@ impl Order<'_> {
         Ok(())
     }
 
+    /// Before the embedded program is non-dumpable, which makes its own files in /proc root's.
+    fn oom_score(&mut self) -> Result<()> {
+        if let Some(adj) = self.runner.oom_score_adj {
+            let path = self.builder.cstr(c"/proc/self/oom_score_adj")?;
+            let file = self.builder.slot()?;
+            let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+            self.builder
+                .call(
+                    Location::OomScoreAdj,
+                    libc::SYS_openat,
+                    &[libc::AT_FDCWD.into(), path, flags.into(), 0.into()],
+                )?
+                .out(file);
+            let mut text = [0u8; 16];
+            let text = mem::format_into(&mut text, format_args!("{adj}"));
+            let bytes = self.builder.bytes(text)?;
+            self.builder.call(
+                Location::OomScoreAdj,
+                libc::SYS_write,
+                &[file.into(), Arg::Data(bytes), text.len().into()],
+            )?;
+            self.builder.close(Location::OomScoreAdj, file)?;
+        }
+        Ok(())
+    }
+
     /// Non-dumpable from here on, so that nobody inside can look into the embedded program; not
     /// earlier, because the host could no longer write the maps. A tracer must seize before that too.
     fn protect_embedded_program(&mut self) -> Result<()> {
@@ -314,31 +341,10 @@ impl Order<'_> {
         Ok(())
     }
 
-    /// While the host's root, /dev and /proc are still in sight.
+    /// While the host's root and /dev are still in sight.
     fn open_what_only_the_host_has(&mut self) -> Result<()> {
         if fds::needs_dev_null(&self.fds) {
             self.null = Some(fds::open_dev_null(&mut self.builder)?);
-        }
-        if let Some(adj) = self.runner.oom_score_adj {
-            let path = self.builder.cstr(c"/proc/self/oom_score_adj")?;
-            let file = self.builder.slot()?;
-            let flags = libc::O_WRONLY | libc::O_CLOEXEC;
-            self.builder
-                .call(
-                    Location::OomScoreAdj,
-                    libc::SYS_openat,
-                    &[libc::AT_FDCWD.into(), path, flags.into(), 0.into()],
-                )?
-                .out(file);
-            let mut text = [0u8; 16];
-            let text = mem::format_into(&mut text, format_args!("{adj}"));
-            let bytes = self.builder.bytes(text)?;
-            self.builder.call(
-                Location::OomScoreAdj,
-                libc::SYS_write,
-                &[file.into(), Arg::Data(bytes), text.len().into()],
-            )?;
-            self.builder.close(Location::OomScoreAdj, file)?;
         }
         Ok(())
     }

@@ -151,6 +151,7 @@ pub fn add(
     let mut tree = Tree::new(top, is_fresh)?;
     tree.scratch = scratch;
     mounts::add(builder, &mut tree, runner, launch, &sources, ids)?;
+    tree.certain = true;
     if let Some(scratch) = scratch {
         builder.close(Location::Root, scratch)?;
     }
@@ -166,7 +167,7 @@ pub fn add(
     let dot = builder.cstr(c".")?;
     match root.kind {
         RootKind::Pivot => {
-            builder.call(Location::PivotRoot, libc::SYS_fchdir, &[top.into()])?;
+            tree.enter(builder, Location::PivotRoot)?;
             // With both names the same the old root ends up on top of the new one, and is let go.
             builder.call(Location::PivotRoot, libc::SYS_pivot_root, &[dot, dot])?;
             builder.call(
@@ -176,7 +177,7 @@ pub fn add(
             )?;
         }
         RootKind::Chroot => {
-            builder.call(Location::Chroot, libc::SYS_fchdir, &[top.into()])?;
+            tree.enter(builder, Location::Chroot)?;
             builder.call(Location::Chroot, libc::SYS_chroot, &[dot])?;
         }
     }

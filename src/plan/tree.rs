@@ -22,6 +22,8 @@ pub struct Tree {
     pub scratch: Option<Slot>,
     /// False while an optional entry is added: what may be skipped is not counted on.
     pub certain: bool,
+    /// The work directory is the root: names can be given to mount(2) as they are.
+    pub entered: bool,
     /// What is where, relative to the top: "usr/lib". What is not listed is not known.
     known: Vec<(Text, Kind)>,
 }
@@ -61,7 +63,7 @@ impl Tree {
         if fresh {
             mem::push(&mut known, (Text::from_bytes(b"")?, Kind::Ours))?;
         }
-        Ok(Tree { top, scratch: None, certain: true, known })
+        Ok(Tree { top, scratch: None, certain: true, entered: false, known })
     }
 
     fn kind(&self, path: &[u8]) -> Option<Kind> {
@@ -70,6 +72,21 @@ impl Tree {
 
     fn is_ours(&self, path: &[u8]) -> bool {
         self.kind(path) == Some(Kind::Ours)
+    }
+
+    /// True if the way to a path is all ours, or will be once it is made, and so will be the path.
+    pub fn leads_to(&self, path: &[u8]) -> bool {
+        if self.kind(path) == Some(Kind::Foreign) || !self.is_ours(b"") {
+            return false;
+        }
+        let mut above = path;
+        while let Some(slash) = above.iter().rposition(|&byte| byte == b'/') {
+            above = &above[..slash];
+            if self.kind(above) == Some(Kind::Foreign) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Something was put at a path; names beneath it mean something else now.
@@ -89,6 +106,16 @@ impl Tree {
             !beneath.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         });
         Ok(mem::push(&mut self.known, (Text::from_bytes(path)?, kind))?)
+    }
+
+    /// Enters the root, for calls that take no directory.
+    pub fn enter(&mut self, builder: &mut Builder, location: Location) -> Result<()> {
+        if !self.entered {
+            builder.call(location, libc::SYS_fchdir, &[self.top.into()])?;
+            // What an optional entry does may be skipped.
+            self.entered = self.certain;
+        }
+        Ok(())
     }
 
     /// Opens a path, resolved inside the root.

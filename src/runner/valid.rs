@@ -23,8 +23,7 @@ pub fn open_fd(name: &str, fd: c_int) -> Result<()> {
     if fd < 0 {
         return Err(Error::invalid(format_args!("{name}: {fd} is no file descriptor")));
     }
-    // SAFETY: F_GETFD takes no pointer and changes nothing.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+    if !crate::sys::is_open(fd) {
         return Err(Error::with_message(
             Location::Argument,
             libc::EBADF,

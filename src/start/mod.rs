@@ -20,7 +20,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use crate::error::{Error, Location, Result};
 use crate::init_program::InitProgram;
 use crate::launch::Launch;
-use crate::mem;
 use crate::plan::order::{self, Internal};
 use crate::plan::{Shape, check_open, needs_host_pidfd, prepare};
 use crate::process::Process;
@@ -36,7 +35,7 @@ use conversation::Conversation;
 
 /// Starts a program. The runner is only read; the call returns when the program was exec'd (or has
 /// stopped before its filter, where that was asked for), or when everything of it is gone again.
-pub fn start(runner: &Runner, launch: &Launch) -> Result<Box<Process>> {
+pub fn start(runner: &Runner, launch: &Launch) -> Result<Process> {
     let (host, shape) = prepare(runner, launch)?;
     check_open(runner, launch)?;
     let deadline = Deadline::after(launch.setup_timeout);
@@ -100,7 +99,7 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Box<Process>> {
             runner.makes(libc::CLONE_NEWPID),
         ),
     };
-    Ok(mem::boxed(process.traced(runner.ptrace))?)
+    Ok(process.traced(runner.ptrace))
 }
 
 fn raw(fd: &Option<OwnedFd>) -> c_int {

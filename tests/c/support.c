@@ -2,12 +2,14 @@
 #include "support.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,6 +71,14 @@ void skip_because(const char *reason)
 bool is_root(void)
 {
     return geteuid() == 0;
+}
+
+bool has_capability(int capability)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+    assert_int_equal(syscall(SYS_capget, &header, data), 0);
+    return (data[capability / 32].effective >> capability % 32 & 1) != 0;
 }
 
 bool have_userns(void)

@@ -26,9 +26,9 @@ int host_after(void **state);
 
 /* A host_test once for each shape of process tree; the test asks shape_of(state) which. */
 #define in_each_shape(function)                                                                     \
-    {#function " (direct)", function, host_before, host_after, &every_shape[SBX_SHAPE_DIRECT]},     \
-    {#function " (staged)", function, host_before, host_after, &every_shape[SBX_SHAPE_STAGED]},     \
-    {#function " (init)", function, host_before, host_after, &every_shape[SBX_SHAPE_INIT]}
+    {#function ".direct", function, host_before, host_after, &every_shape[SBX_SHAPE_DIRECT]},     \
+    {#function ".staged", function, host_before, host_after, &every_shape[SBX_SHAPE_STAGED]},     \
+    {#function ".init", function, host_before, host_after, &every_shape[SBX_SHAPE_INIT]}
 extern uint32_t every_shape[3];
 uint32_t shape_of(void **state);
 
@@ -44,6 +44,7 @@ void check_error(int result, int number, const struct sbx_error *error, const ch
 void skip_because(const char *reason) __attribute__((noreturn));
 bool is_root(void);
 bool have_userns(void);        /* this user can make a user namespace and has capabilities in it */
+bool has_capability(int capability); /* effective; CAP_* of linux/capability.h */
 void need_root(void);          /* skips otherwise */
 void need_userns(void);        /* skips otherwise */
 bool under_valgrind(void);     /* the library is the one built for valgrind: see tests/c/valgrind.list */

@@ -27,7 +27,7 @@
 
 static struct sbx_error error = SBX_ERROR_INIT;
 
-static int keep(struct prepared *prepared, int fd)
+int keep_fd(struct prepared *prepared, int fd)
 {
     assert_true(fd >= 0 && prepared->n_fds < sizeof prepared->fds / sizeof prepared->fds[0]);
     prepared->fds[prepared->n_fds++] = fd;
@@ -62,8 +62,8 @@ static void make_attributes(struct prepared *prepared)
 /* Entries of the map in a ring, one number closed, one kept; and the launch replaces one. */
 static void make_fd_map(struct prepared *prepared)
 {
-    int a = keep(prepared, open("/dev/null", O_RDWR | O_CLOEXEC));
-    int b = keep(prepared, open("/dev/zero", O_RDWR | O_CLOEXEC));
+    int a = keep_fd(prepared, open("/dev/null", O_RDWR | O_CLOEXEC));
+    int b = keep_fd(prepared, open("/dev/zero", O_RDWR | O_CLOEXEC));
     assert_ok(sbx_map_fd(prepared->runner, a, b, &error), &error);
     assert_ok(sbx_map_fd(prepared->runner, b, a, &error), &error);
     assert_ok(sbx_map_fd(prepared->runner, a, 0, &error), &error);
@@ -76,11 +76,11 @@ static void make_fd_map(struct prepared *prepared)
 
 static void make_exec_fd(struct prepared *prepared)
 {
-    int fd = keep(prepared, open(inside("exit0"), O_PATH | O_CLOEXEC));
+    int fd = keep_fd(prepared, open(inside("exit0"), O_PATH | O_CLOEXEC));
     assert_ok(sbx_set_exec_fd(prepared->runner, fd, &error), &error);
 }
 
-static void add_restrictions(sbx_runner *runner, const char *path)
+void add_restrictions(sbx_runner *runner, const char *path)
 {
     struct sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
     int abi = sbx_landlock_abi();
@@ -104,70 +104,6 @@ static void make_restricted(struct prepared *prepared)
     add_restrictions(prepared->runner, "/");
 }
 
-/* Every kind of mount, in a fresh root. */
-static void add_mounts(struct prepared *prepared)
-{
-    sbx_runner *runner = prepared->runner;
-    const char *scratch = make_scratch();
-    char lower[2][128];
-    const char *const lowers[] = {lower[0], lower[1], NULL};
-    for (int i = 0; i < 2; i++) {
-        snprintf(lower[i], sizeof lower[i], "%s/lower%d", scratch, i);
-        assert_int_equal(mkdir(lower[i], 0755), 0);
-    }
-    static const char *const argv[] = {"/bin/exit0", NULL};
-    assert_ok(sbx_set_args(runner, argv, &error), &error);
-    assert_ok(sbx_set_pivot_root(runner, NULL, 0, &error), &error);
-    assert_ok(sbx_add_bind(runner, inside("exit0"), "/bin/exit0", 0, &error), &error);
-    assert_ok(sbx_add_bind(runner, scratch, "/work/scratch", SBX_MOUNT_WRITABLE, &error), &error);
-    assert_ok(sbx_add_bind(runner, "/nonexistent", "/missing", SBX_MOUNT_OPTIONAL, &error), &error);
-    assert_ok(sbx_add_tmpfs(runner, "/tmp", 1 << 20, 64, 01777, 0, &error), &error);
-    assert_ok(sbx_add_proc(runner, "/proc", 0, &error), &error);
-    assert_ok(sbx_add_dev(runner, "/dev", SBX_MOUNT_DEVPTS, &error), &error);
-    assert_ok(sbx_add_overlay(runner, lowers, NULL, NULL, "/merged", 0, &error), &error);
-    assert_ok(sbx_add_symlink(runner, "/bin/exit0", "/link", 0, &error), &error);
-    assert_ok(sbx_add_file(runner, "/etc/motd", "hello\n", 6, 0644, 0, &error), &error);
-    assert_ok(sbx_add_dir(runner, "/empty", 0700, 0, &error), &error);
-    assert_ok(sbx_add_mask(runner, "/proc/version", 0, &error), &error);
-    assert_ok(sbx_add_mask(runner, "/proc/sys", 0, &error), &error);
-    assert_ok(sbx_add_mount(runner, "raw", "/raw", "tmpfs", MS_NOSUID, "size=64k", 0, &error), &error);
-    prepared->bind = (struct sbx_launch_bind){
-        .fd = keep(prepared, open(scratch, O_PATH | O_DIRECTORY | O_CLOEXEC)), .target = "/box", .flags = SBX_MOUNT_WRITABLE};
-    prepared->launch.binds = &prepared->bind;
-    prepared->launch.n_binds = 1;
-}
-
-static void make_container(struct prepared *prepared)
-{
-    sbx_runner *runner = prepared->runner;
-    set_namespaces(runner, SBX_NS_USER | SBX_NS_PID | SBX_NS_MNT | SBX_NS_NET | SBX_NS_IPC | SBX_NS_UTS | SBX_NS_CGROUP);
-    assert_ok(sbx_set_hostname(runner, "box", &error), &error);
-    assert_ok(sbx_set_domainname(runner, "example", &error), &error);
-    assert_ok(sbx_set_loopback(runner, true, &error), &error);
-    add_mounts(prepared);
-    assert_ok(sbx_set_workdir(runner, "/tmp", &error), &error);
-    assert_ok(sbx_set_caps(runner, 0, &error), &error);
-    assert_ok(sbx_add_rlimit(runner, RLIMIT_CORE, 0, 0, &error), &error);
-    add_restrictions(runner, "/");
-}
-
-/* Ids that are not the host's, so that even making the root needs one that is mapped. */
-static void make_mapped_ids(struct prepared *prepared)
-{
-    static const char *const argv[] = {"/bin/exit0", NULL};
-    static const uint32_t groups[] = {1001};
-    sbx_runner *runner = prepared->runner;
-    assert_ok(sbx_set_namespaces(runner, SBX_NS_USER | SBX_NS_MNT, &error), &error);
-    assert_ok(sbx_add_uid_map(runner, 1000, 100000, 2, &error), &error);
-    assert_ok(sbx_add_gid_map(runner, 1000, 100000, 2, &error), &error);
-    assert_ok(sbx_set_setgroups(runner, true, &error), &error);
-    assert_ok(sbx_set_credential(runner, 1000, 1000, groups, 1, &error), &error);
-    assert_ok(sbx_set_args(runner, argv, &error), &error);
-    assert_ok(sbx_set_pivot_root(runner, NULL, 0, &error), &error);
-    assert_ok(sbx_add_bind(runner, reachable_inside("exit0"), "/bin/exit0", 0, &error), &error);
-    assert_ok(sbx_add_file(runner, "/etc/motd", "hello\n", 6, 0644, 0, &error), &error);
-}
-
 static void make_time(struct prepared *prepared)
 {
     set_namespaces(prepared->runner, SBX_NS_TIME);
@@ -175,44 +111,11 @@ static void make_time(struct prepared *prepared)
     assert_ok(sbx_set_time_offset(prepared->runner, CLOCK_BOOTTIME, 2000, 0, &error), &error);
 }
 
-/* A prepared tree with the program in it. */
-static const char *make_rootfs(struct prepared *prepared)
-{
-    const char *path = make_scratch();
-    copy_file(inside("exit0"), text("%s/exit0", path), 0755);
-    static const char *const argv[] = {"/exit0", NULL};
-    assert_ok(sbx_set_args(prepared->runner, argv, &error), &error);
-    return path;
-}
-
-static void make_existing_root(struct prepared *prepared)
-{
-    set_namespaces(prepared->runner, SBX_NS_MNT);
-    assert_ok(sbx_set_pivot_root(prepared->runner, make_rootfs(prepared), 0, &error), &error);
-}
-
-static void make_chroot(struct prepared *prepared)
-{
-    if (!is_root()) {
-        set_namespaces(prepared->runner, SBX_NS_MNT);
-    }
-    assert_ok(sbx_set_chroot(prepared->runner, make_rootfs(prepared), &error), &error);
-}
-
-static void make_fresh_chroot(struct prepared *prepared)
-{
-    static const char *const argv[] = {"/bin/exit0", NULL};
-    set_namespaces(prepared->runner, SBX_NS_MNT);
-    assert_ok(sbx_set_chroot(prepared->runner, NULL, &error), &error);
-    assert_ok(sbx_add_bind(prepared->runner, inside("exit0"), "/bin/exit0", 0, &error), &error);
-    assert_ok(sbx_set_args(prepared->runner, argv, &error), &error);
-}
-
 static void make_credential(struct prepared *prepared)
 {
     sbx_runner *runner = prepared->runner;
     static const uint32_t groups[] = {NOBODY, 7};
-    assert_ok(sbx_set_exec_fd(runner, keep(prepared, open(inside("exit0"), O_PATH | O_CLOEXEC)), &error), &error);
+    assert_ok(sbx_set_exec_fd(runner, keep_fd(prepared, open(inside("exit0"), O_PATH | O_CLOEXEC)), &error), &error);
     assert_ok(sbx_set_credential(runner, NOBODY, NOBODY, groups, 2, &error), &error);
     assert_ok(sbx_set_caps(runner, 1 << 10, &error), &error);
     assert_ok(sbx_set_no_new_privs(runner, true, &error), &error);
@@ -235,7 +138,7 @@ static void make_joined(struct prepared *prepared)
     static const struct { const char *path; uint64_t type; } joined[] = {
         {"/proc/self/ns/uts", SBX_NS_UTS}, {"/proc/self/ns/ipc", SBX_NS_IPC}, {"/proc/self/ns/pid", SBX_NS_PID}};
     for (size_t i = 0; i < 3; i++) {
-        int fd = keep(prepared, open(joined[i].path, O_RDONLY | O_CLOEXEC));
+        int fd = keep_fd(prepared, open(joined[i].path, O_RDONLY | O_CLOEXEC));
         assert_ok(sbx_join_namespace(prepared->runner, fd, joined[i].type, &error), &error);
     }
 }
@@ -275,7 +178,7 @@ static int make_user_namespace(void)
 
 static void make_joined_user(struct prepared *prepared)
 {
-    int fd = keep(prepared, make_user_namespace());
+    int fd = keep_fd(prepared, make_user_namespace());
     assert_ok(sbx_join_namespace(prepared->runner, fd, SBX_NS_USER, &error), &error);
     assert_ok(sbx_set_namespaces(prepared->runner, SBX_NS_UTS | SBX_NS_MNT, &error), &error);
     assert_ok(sbx_set_hostname(prepared->runner, "joined", &error), &error);
@@ -285,11 +188,11 @@ static void make_joined_user(struct prepared *prepared)
 
 static void make_terminal(struct prepared *prepared)
 {
-    int master = keep(prepared, posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+    int master = keep_fd(prepared, posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
     assert_int_equal(unlockpt(master), 0);
     char name[64];
     assert_int_equal(ptsname_r(master, name, sizeof name), 0);
-    int slave = keep(prepared, open(name, O_RDWR | O_NOCTTY | O_CLOEXEC));
+    int slave = keep_fd(prepared, open(name, O_RDWR | O_NOCTTY | O_CLOEXEC));
     assert_ok(sbx_set_ctty(prepared->runner, slave, &error), &error);
 }
 
@@ -304,7 +207,7 @@ static void make_cgroup(struct prepared *prepared)
             continue;
         }
         prepared->n_cgroups++;
-        int fd = keep(prepared, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        int fd = keep_fd(prepared, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         assert_ok(sbx_add_cgroup_fd(prepared->runner, fd, &error), &error);
     }
     assert_ok(sbx_set_namespaces(prepared->runner, SBX_NS_CGROUP, &error), &error);

@@ -38,4 +38,18 @@ void let_program_go(const struct prepared *prepared, sbx_process *process);
 /* Frees the runner, closes its descriptors, removes its cgroups and scratch directories. */
 void drop(struct prepared *prepared);
 
+/* ---- between support_recipes.c and support_recipes_roots.c ---- */
+
+/* A descriptor that drop() closes. */
+int keep_fd(struct prepared *prepared, int fd);
+
+/* no_new_privs, two filters, and Landlock with everything below `path` allowed. */
+void add_restrictions(sbx_runner *runner, const char *path);
+
+void make_container(struct prepared *prepared);
+void make_mapped_ids(struct prepared *prepared);
+void make_existing_root(struct prepared *prepared);
+void make_chroot(struct prepared *prepared);
+void make_fresh_chroot(struct prepared *prepared);
+
 #endif

@@ -49,16 +49,14 @@ static const char *explained(const char *name)
 /* What a fault at this call has to lead to. */
 enum outcome_kind { IGNORED, FAILS_HERE, FAILS_SOMEHOW, SKIPS_AN_ENTRY, HOST_FAULT, NOT_INJECTED };
 
-/* Of the embedded program's own calls gettid cannot fail, and some change nothing when they do. */
+/* Of the embedded program's own calls gettid cannot fail, a close closes whatever it says, and a host that dies is
+ * noticed in another way too when the parent-death signal cannot be taken back. */
 static enum outcome_kind expected_of_own_call(const struct plan_line *line)
 {
-    if (strcmp(line->name, "gettid") == 0) {
+    if (strcmp(line->name, "gettid") == 0 || strcmp(line->name, "close") == 0) {
         return NOT_INJECTED;
     }
-    if (strcmp(line->name, "close") == 0 || strcmp(line->name, "prctl") == 0) {
-        return IGNORED;
-    }
-    return FAILS_HERE;
+    return strcmp(line->name, "prctl") == 0 ? IGNORED : FAILS_HERE;
 }
 
 static enum outcome_kind expected_of(const struct record *record)
@@ -82,7 +80,7 @@ static enum outcome_kind expected_of(const struct record *record)
 static bool host_call_can_fail(const struct record *record)
 {
     static const char *const calls[] = {"clone",  "clone3",     "memfd_create", "write",      "pwrite64", "ftruncate", "socketpair",
-                                        "mmap",   "openat",     "pidfd_open",   "pidfd_getfd", "sendmsg",  "recvmsg",   "ptrace",
+                                        "mmap",   "openat",     "pidfd_open",   "pidfd_getfd", "sendmsg",  "ptrace",
                                         "dup3",   "pipe2",      "fcntl",        "mprotect"};
     for (size_t n = 0; n < sizeof calls / sizeof calls[0]; n++) {
         if (strcmp(record->name, calls[n]) == 0) {
@@ -92,11 +90,12 @@ static bool host_call_can_fail(const struct record *record)
     return false;
 }
 
-/* A new file for the embedded program, a memfd without the newest flag, cgroup.procs in place of tasks; and answers that
- * the host waits for in a loop. */
+/* A new file for the embedded program, a memfd without the newest flag, cgroup.procs in place of tasks, and cgroups that
+ * are written to where clone3 is missing. */
 static bool host_has_another_way(const struct record *record)
 {
-    return strcmp(record->name, "fcntl") == 0 || strcmp(record->name, "memfd_create") == 0 || strcmp(record->text[1], "tasks") == 0;
+    return strcmp(record->name, "fcntl") == 0 || strcmp(record->name, "memfd_create") == 0 || strcmp(record->name, "clone3") == 0 ||
+           strcmp(record->text[1], "tasks") == 0;
 }
 
 static void describe_fault(const struct recipe *recipe, const struct record *record, const struct trial *trial)
@@ -230,6 +229,10 @@ static void fail_each_call(bool host)
         }
         prepared.launch.setup_timeout_ns = SETUP_TIMEOUT_NS;
         size_t n_records = record_start(recipe, &prepared);
+        if (strcmp(plan.shape, sbx_shape_name(all_shapes[i % 3])) != 0) {
+            drop(&prepared); /* the recipe needs more than was asked for, and that shape has its turn */
+            continue;
+        }
         for (size_t n = 0; n < n_records; n++) {
             const struct record *record = &records[n];
             if (record->process == 0) {

@@ -5,12 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,11 +32,6 @@ static const struct outcome *report(sbx_runner *runner)
     const struct outcome *outcome = run_ok(runner, 0);
     sbx_runner_free(runner);
     return outcome;
-}
-
-static bool has_capability(int capability)
-{
-    return prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1 && is_root();
 }
 
 static void umasks(void **state)
@@ -95,7 +91,7 @@ static void nice_values(void **state)
     const struct outcome *outcome = run(runner, NULL);
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NICE, &limit), 0);
-    if (has_capability(23 /* CAP_SYS_NICE */) || limit.rlim_cur >= 30) {
+    if (has_capability(CAP_SYS_NICE) || limit.rlim_cur >= 30) {
         assert_ended(outcome, CLD_EXITED, 0);
         assert_int_equal(number(outcome, "nice"), -10);
     } else {
@@ -119,7 +115,7 @@ static void schedulers(void **state)
     const struct outcome *outcome = run(runner, NULL);
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_RTPRIO, &limit), 0);
-    if (has_capability(23 /* CAP_SYS_NICE */) || limit.rlim_cur >= 7) {
+    if (has_capability(CAP_SYS_NICE) || limit.rlim_cur >= 7) {
         assert_ended(outcome, CLD_EXITED, 0);
         assert_int_equal(number(outcome, "scheduler"), SCHED_RR);
         assert_int_equal(number(outcome, "priority"), 7);
@@ -152,7 +148,7 @@ static void oom_scores(void **state)
     runner = reporter(state);
     assert_ok(sbx_set_oom_score_adj(runner, -1000, &error), &error);
     const struct outcome *outcome = run(runner, NULL);
-    if (has_capability(24 /* CAP_SYS_RESOURCE */)) {
+    if (has_capability(CAP_SYS_RESOURCE)) {
         assert_ended(outcome, CLD_EXITED, 0);
         assert_int_equal(number(outcome, "oom_score_adj"), -1000);
     } else {
@@ -266,7 +262,7 @@ static void terminals(void **state)
 
 static void keyrings(void **state)
 {
-    const long hosts = syscall(SYS_keyctl, 0 /* KEYCTL_GET_KEYRING_ID */, -3 /* KEY_SPEC_SESSION_KEYRING */, 0);
+    const long hosts = syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
     if (hosts < 0 && errno == ENOSYS) {
         skip_because("no keyrings in this kernel");
     }
@@ -280,7 +276,7 @@ static void keyrings(void **state)
         assert_true(own[i] != hosts);
     }
     assert_true(own[0] != own[1]);
-    assert_int_equal(syscall(SYS_keyctl, 0, -3, 0), hosts);
+    assert_int_equal(syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0), hosts);
 }
 
 int main(void)
