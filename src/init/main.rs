@@ -163,11 +163,13 @@ fn own_the_word(context: &Context) -> Result<(), i32> {
         (*list).first = entry;
         (*list).offset = context.word as isize - entry as isize;
         let tid = syscall(nr::GETTID, [0; 6]) as u32;
-        (*context.word).store(word::WAITED_FOR | tid, Release);
-        match syscall(nr::SET_ROBUST_LIST, [list as usize, 24, 0, 0, 0, 0]) {
-            0 => Ok(()),
-            failed => Err(-failed as i32),
+        let failed = syscall(nr::SET_ROBUST_LIST, [list as usize, 24, 0, 0, 0, 0]);
+        if failed < 0 {
+            return Err(-failed as i32);
         }
+        // Until here the host looks by itself whether this process still lives.
+        (*context.word).store(word::WAITED_FOR | tid, Release);
+        Ok(())
     }
 }
 

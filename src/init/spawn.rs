@@ -72,7 +72,8 @@ pub fn spawn(context: &mut Context, header: &Header) -> Spawned {
     unsafe { syscall(nr::PRCTL, [PR_SET_PDEATHSIG, 0, 0, 0, 0, 0]) };
     close(pipe_write);
     if header.mode & mode::STOPS != 0 {
-        wait_for_stop(program as i32);
+        // Until it has stopped itself, or is gone.
+        wait(program as i32, WSTOPPED | WEXITED | WNOWAIT);
         // SAFETY: the socket is ours.
         unsafe { channel::send_note(context.socket, request::STOPPED, -1) };
     }
@@ -82,6 +83,7 @@ pub fn spawn(context: &mut Context, header: &Header) -> Spawned {
     let control = unsafe { &*context.control };
     if control.errno.load(Acquire) != 0 {
         // The init's own end tells the host; the reason stands in the control block.
+        wait(program as i32, WEXITED);
         exit(0);
     }
     if control.stage.load(Acquire) == stage::EXEC {
@@ -161,12 +163,15 @@ fn clone(context: &mut Context, header: &Header) -> isize {
     }
 }
 
-/// Waits until the program has stopped itself, or is gone.
-fn wait_for_stop(program: i32) {
+const WSTOPPED: usize = 2;
+const WEXITED: usize = 4;
+const WNOWAIT: usize = 0x0100_0000;
+
+/// Waits for the program.
+fn wait(program: i32, options: usize) {
     const P_PID: usize = 1;
-    const WSTOPPED_EXITED_NOWAIT: usize = 2 | 4 | 0x0100_0000;
     // SAFETY: without a place for it nothing is written. EINTR cannot be: every signal is blocked.
-    unsafe { syscall(nr::WAITID, [P_PID, program as usize, 0, WSTOPPED_EXITED_NOWAIT, 0, 0]) };
+    unsafe { syscall(nr::WAITID, [P_PID, program as usize, 0, options, 0, 0]) };
 }
 
 /// Waits until the program's process has closed its end of the pipe: by its exec or its death.

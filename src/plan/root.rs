@@ -4,6 +4,7 @@ use super::builder::{Arg, Builder, Slot};
 use super::host::Host;
 use super::mounts;
 use super::tree::Tree;
+use crate::child::plan::op;
 use crate::error::{Location, Result};
 use crate::launch::Launch;
 use crate::runner::{IdMap, MountKind, Root, RootKind, Runner};
@@ -135,7 +136,6 @@ pub fn add(
         builder.call(Location::FsIds, libc::SYS_setfsgid, &[gid])?;
         builder.call(Location::FsIds, libc::SYS_setfsuid, &[uid])?;
     }
-    let scratch = if needs_scratch(runner, is_fresh) { Some(fresh(builder)?) } else { None };
     let top = match root {
         Some(Root { path: None, .. }) => fresh(builder)?,
         Some(Root { kind: RootKind::Pivot, path: Some(path), writable }) => {
@@ -149,11 +149,17 @@ pub fn add(
     // Mounting enters directories; without a new root the program stays where the host is.
     let cwd = if root.is_none() { Some(open_directory(builder, b".")?) } else { None };
     let mut tree = Tree::new(top, is_fresh)?;
-    tree.scratch = scratch;
+    // On top of the root, not beneath it: so that it can be let go of alone.
+    tree.scratch = if needs_scratch(runner, is_fresh) { Some(fresh(builder)?) } else { None };
     mounts::add(builder, &mut tree, runner, launch, &sources, ids)?;
     tree.certain = true;
-    if let Some(scratch) = scratch {
+    if let Some(scratch) = tree.scratch {
+        // Its files live on in their mounts.
+        let dot = builder.cstr(c".")?;
+        builder.call(Location::Root, libc::SYS_fchdir, &[scratch.into()])?;
+        builder.call(Location::Root, libc::SYS_umount2, &[dot, libc::MNT_DETACH.into()])?;
         builder.close(Location::Root, scratch)?;
+        tree.entered = false;
     }
     if let Some(cwd) = cwd {
         builder.call(Location::Chdir, libc::SYS_fchdir, &[cwd.into()])?;
@@ -165,6 +171,7 @@ pub fn add(
         mounts::set_attributes(builder, Location::RootSeal, top, attr::RDONLY, 0, 0)?;
     }
     let dot = builder.cstr(c".")?;
+    let identity = if root.kind == RootKind::Pivot { Some(inode(builder, top)?) } else { None };
     match root.kind {
         RootKind::Pivot => {
             tree.enter(builder, Location::PivotRoot)?;
@@ -182,7 +189,32 @@ pub fn add(
         }
     }
     builder.close(Location::Root, top)?;
-    chdir_to_root(builder)
+    chdir_to_root(builder)?;
+    match identity {
+        Some(identity) => nothing_lies_above(builder, identity),
+        None => Ok(()),
+    }
+}
+
+/// The 16 bytes that identify an open file: struct stat begins with device and inode.
+fn inode(builder: &mut Builder, fd: Slot) -> Result<Arg> {
+    let stat = Arg::Data(builder.words(&[0; size_of::<libc::stat>() / 8])?);
+    builder.call(Location::PivotRoot, libc::SYS_fstat, &[fd.into(), stat])?;
+    Ok(stat)
+}
+
+/// Only the topmost mount of the old root was let go. Were the host's root a stack of mounts, the rest
+/// would still lie on top of the new root, where ".." steps into it: so ".." is looked at.
+fn nothing_lies_above(builder: &mut Builder, root: Arg) -> Result<()> {
+    let location = Location::PivotRoot;
+    let above = builder.cstr(c"/..")?;
+    let opened = builder.slot()?;
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    let args = [libc::AT_FDCWD.into(), above, flags.into(), 0.into()];
+    builder.call(location, libc::SYS_openat, &args)?.out(opened);
+    let found = inode(builder, opened)?;
+    builder.add(op::COMPARE, location, 0, &[found, root, 16.into()])?.expect(0, libc::EBUSY);
+    builder.close(location, opened)
 }
 
 fn chdir_to_root(builder: &mut Builder) -> Result<()> {

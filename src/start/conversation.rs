@@ -24,6 +24,9 @@ use crate::sys::{self, Deadline};
 /// a kill in the few microseconds before it owns its word would go unnoticed otherwise.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How long an init may take to reap a program that was just killed, before it is killed itself.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// The program of an init, as it introduced itself.
 pub struct Program {
     /// Pid in our pid namespace.
@@ -155,6 +158,14 @@ impl<'a> Conversation<'a> {
             }
         }
         self.program.take().ok_or_else(|| self.died())
+    }
+
+    /// Ends the program of a start that failed, and lets its init reap it.
+    pub fn end_program(&self) {
+        if let Some(program) = &self.program {
+            let _ = sys::send_signal(program.pidfd.as_fd(), libc::SIGKILL);
+            sys::poll([self.child.pidfd().as_raw_fd()], Some(PATIENCE));
+        }
     }
 
     fn program_or_died(&self) -> Result<(c_int, BorrowedFd<'_>)> {

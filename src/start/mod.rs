@@ -84,7 +84,11 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Process> {
         }
         Some((ours, theirs)) => {
             drop(theirs);
-            Some((talk.until_program_is_execed(&ours)?, ours))
+            let program = talk.until_program_is_execed(&ours);
+            if program.is_err() {
+                talk.end_program();
+            }
+            Some((program?, ours))
         }
     };
     let unenforced = unenforced | u64::from(child.control().unenforced.load(Acquire));

@@ -75,13 +75,15 @@ long status_last(pid_t pid, const char *key)
     return find_number(path, key, true);
 }
 
-const char *exe_of(pid_t pid, char *buffer, size_t size)
+bool runs(pid_t pid, const char *name)
 {
     char path[64];
+    char exe[4096];
     snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    ssize_t length = readlink(path, buffer, size - 1);
-    buffer[length < 0 ? 0 : length] = '\0';
-    return buffer;
+    ssize_t length = readlink(path, exe, sizeof exe - 1);
+    exe[length < 0 ? 0 : length] = '\0';
+    const char *last = strrchr(exe, '/');
+    return last != NULL && strcmp(last + 1, name) == 0;
 }
 
 bool wait_for_state(pid_t pid, char state)

@@ -23,8 +23,8 @@ pid_t pid_of_pidfd(int pidfd);
 long status_first(pid_t pid, const char *key);
 long status_last(pid_t pid, const char *key);
 
-/* What /proc/PID/exe points at; empty if it cannot be read. */
-const char *exe_of(pid_t pid, char *buffer, size_t size);
+/* True if the process runs this program of tests/c/inside (by /proc/PID/exe, if that can be read). */
+bool runs(pid_t pid, const char *name);
 
 /* Waits until the process is in this state (R, S, T, t, ...), or gone if it is 0; false after five seconds. */
 bool wait_for_state(pid_t pid, char state);

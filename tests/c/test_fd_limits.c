@@ -50,6 +50,52 @@ static void highest_number(void **state)
     expect_same_fd(outcome, 511, 2);
 }
 
+/* The table is short and the host has nearly all of it in use, so that what the library needs for itself has
+ * hardly a number left: the map is exact, or the start fails; nothing gets mixed up. */
+static void crowded_table(void **state)
+{
+    struct rlimit hosts;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &hosts), 0);
+    const struct rlimit lowered = {.rlim_cur = 512, .rlim_max = hosts.rlim_max};
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int source = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    int exact = 0;
+    for (int left = 3; left <= 30; left++) {
+        bool ours[512] = {false};
+        for (int fd = 3; fd < 509 - left; fd++) {
+            ours[fd] = !is_open(fd);
+            if (ours[fd]) {
+                assert_int_equal(dup3(source, fd, O_CLOEXEC), fd);
+            }
+        }
+        const struct sbx_fd_map map[] = {{source, 5}, {source, 511}, {source, 510}, {source, 509}};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &lowered), 0);
+        const struct outcome *outcome = report_fds(shape_of(state), map, 4);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &hosts), 0);
+
+        if (outcome->started != 0) {
+            assert_true(outcome->started == -EMFILE || outcome->started == -EINVAL);
+        } else {
+            exact++;
+            expect_fds(outcome, "0,1,2,5,300,509,510,511");
+            for (size_t i = 0; i < 4; i++) {
+                expect_same_fd(outcome, map[i].child_fd, source);
+            }
+            for (int fd = 0; fd < 3; fd++) {
+                expect_same_fd(outcome, fd, null);
+            }
+        }
+        for (int fd = 3; fd < 512; fd++) {
+            if (ours[fd]) {
+                close(fd);
+            }
+        }
+    }
+    assert_true(exact > 0);
+    close(source);
+    close(null);
+}
+
 /* A long chain costs no more than its length. */
 static void many_entries(void **state)
 {
@@ -99,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         in_each_shape(full_table),
         in_each_shape(highest_number),
+        in_each_shape(crowded_table),
         in_each_shape(many_entries),
         in_each_shape(closed_since),
     };

@@ -180,6 +180,11 @@ static void launch_fields_are_checked(void **state)
 
     launch = init;
     launch.n_binds = 1;
+    const struct sbx_launch_bind nowhere = {.fd = 0, .target = NULL, .flags = 0};
+    launch.binds = &nowhere;
+    assert_error(sbx_start(runner, &launch, &process, &error), EINVAL, &error);
+    assert_non_null(strstr(error.message, "binds"));
+    launch.binds = NULL;
     assert_error(sbx_start(runner, &launch, &process, &error), EINVAL, &error);
     assert_non_null(strstr(error.message, "binds"));
     assert_null(process);

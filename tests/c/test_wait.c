@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define MS UINT64_C(1000000)
@@ -53,6 +54,59 @@ static void timeouts(void **state)
     assert_int_equal(status.code, CLD_KILLED);
     assert_int_equal(status.status, SIGTERM);
     sbx_process_free(process);
+}
+
+static volatile sig_atomic_t alarms;
+static volatile sig_atomic_t strange_alarms;
+static pid_t host_pid;
+
+static void on_alarm(int signal)
+{
+    (void)signal;
+    alarms++;
+    strange_alarms += getpid() != host_pid;
+}
+
+/* A host whose signals interrupt every system call: Go's runtime does so. No timeout ends early, no start fails,
+ * and the handler runs in the host alone. */
+static void signals_interrupt_nothing(void **state)
+{
+    const struct sigaction action = {.sa_handler = on_alarm};
+    struct sigaction former;
+    const struct itimerval often = {.it_interval = {.tv_usec = 300}, .it_value = {.tv_usec = 300}};
+    const struct itimerval never = {{0}, {0}};
+    host_pid = getpid();
+    alarms = 0;
+    strange_alarms = 0;
+    assert_int_equal(sigaction(SIGALRM, &action, &former), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+
+    struct sbx_error error = SBX_ERROR_INIT;
+    struct sbx_status status = {.size = sizeof status};
+    int started = 0;
+    int early = 0;
+    int ended = 0;
+    for (int i = 0; i < 20; i++) {
+        sbx_runner *runner = runner_for("act", "pause", NULL);
+        set_shape(runner, shape_of(state));
+        sbx_process *process = NULL;
+        started += sbx_start(runner, NULL, &process, &error) == 0;
+        const uint64_t begin = now_ns();
+        const int timed_out = sbx_process_wait(process, 5 * MS, &status, &error);
+        early += timed_out != -ETIMEDOUT || now_ns() - begin < 5 * MS;
+        const int killed = sbx_process_kill(process, SIGTERM, &error);
+        const int waited = sbx_process_wait(process, UINT64_MAX - 1, &status, &error);
+        ended += killed == 0 && waited == 0 && status.code == CLD_KILLED && status.status == SIGTERM;
+        sbx_process_free(process);
+        sbx_runner_free(runner);
+    }
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+    assert_int_equal(sigaction(SIGALRM, &former, NULL), 0);
+    assert_int_equal(started, 20);
+    assert_int_equal(early, 0);
+    assert_int_equal(ended, 20);
+    assert_true(alarms > 20);
+    assert_int_equal(strange_alarms, 0);
 }
 
 static void the_same_answer_each_time(void **state)
@@ -273,6 +327,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         in_each_shape(timeouts),
+        in_each_shape(signals_interrupt_nothing),
         in_each_shape(the_same_answer_each_time),
         in_each_shape(several_threads_wait),
         in_each_shape(kill_says_what_it_did),
