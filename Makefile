@@ -23,7 +23,7 @@ PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 
 # Tools. CARGOFLAGS goes to every cargo command; FEATURES names cargo features of the library.
 CARGO      ?= cargo
-CARGOFLAGS ?=
+CARGOFLAGS ?= --locked
 FEATURES   ?=
 OBJCOPY    ?= objcopy
 STRIP      ?= strip
@@ -54,6 +54,7 @@ STAGE := $(BUILD)/stage
 STAGE_PREFIX := /usr/local
 STAGE_LIBDIR := $(abspath $(STAGE))$(STAGE_PREFIX)/lib
 stage_pkg_config = PKG_CONFIG_PATH=$(abspath $(1))$(STAGE_PREFIX)/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(abspath $(1))
+STAGE_PKG_CONFIG := $(call stage_pkg_config,$(STAGE)) $(PKG_CONFIG)
 STAGE_ENV := $(call stage_pkg_config,$(STAGE)) LD_LIBRARY_PATH=$(STAGE_LIBDIR)
 
 CFLAGS ?= -O2 -g

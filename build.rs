@@ -67,7 +67,7 @@ fn build_init(out: &Path) {
             "-C",
             "link-arg=-Wl,-z,noexecstack,-z,norelro,--build-id=none,--gc-sections",
             "-C",
-            "strip=symbols",
+            "strip=debuginfo",
         ])
         .arg("-o")
         .arg(out)

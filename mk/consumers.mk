@@ -19,7 +19,7 @@ $(BUILD)/examples/judge: EXAMPLE_FLAGS := -pthread
 $(EXAMPLES): $(BUILD)/examples/%: examples-c/%.c $$(wildcard examples-c/$$*_*.c) $(wildcard examples-c/*.h) $(STAGE)/stamp
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(WARNINGS) -Werror $(CFLAGS) -o $@ $(filter %.c,$^) \
-	    $$($(STAGE_ENV) $(PKG_CONFIG) --cflags --libs sbx $(PACKAGES)) $(EXAMPLE_FLAGS)
+	    $$($(STAGE_PKG_CONFIG) --cflags --libs sbx $(PACKAGES)) $(EXAMPLE_FLAGS)
 
 # Two steps in order, whatever -j says: first what is missing, then the work.
 .PHONY: run
@@ -40,7 +40,7 @@ BENCH_INSIDE := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/ben
 $(BENCH): $(wildcard tests/bench/*.c tests/bench/*.h) $(STAGE)/stamp
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -Werror -O2 -g -o $@ $(filter %.c,$^) \
-	    $$($(STAGE_ENV) $(PKG_CONFIG) --cflags --libs sbx) -lpthread
+	    $$($(STAGE_PKG_CONFIG) --cflags --libs sbx) -lpthread
 
 $(BENCH_INSIDE): $(BUILD)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)

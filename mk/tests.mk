@@ -13,10 +13,10 @@ TEST_CC  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -Werror -O1 -g $(TEST_FLAGS_
 TEST_FLAGS_sanitize := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
     -Wno-format-truncation -Wno-maybe-uninitialized
 # valgrind needs the library that clones as valgrind can bear it, built and staged apart.
-TEST_ENV = $(if $(filter valgrind,$(VARIANT)),$(VALGRIND_ENV),$(STAGE_ENV))
+TEST_PKG_CONFIG = $(if $(filter valgrind,$(VARIANT)),$(VALGRIND_PKG_CONFIG),$(STAGE_PKG_CONFIG))
 TEST_STAMP = $(if $(filter valgrind,$(VARIANT)),$(BUILD)/valgrind/stage/stamp,$(STAGE)/stamp)
-TEST_CFLAGS = $$($(TEST_ENV) $(PKG_CONFIG) --cflags sbx cmocka)
-TEST_LIBS = $$($(TEST_ENV) $(PKG_CONFIG) --libs $(if $(filter static,$(VARIANT)),--static) sbx \
+TEST_CFLAGS = $$($(TEST_PKG_CONFIG) --cflags sbx cmocka)
+TEST_LIBS = $$($(TEST_PKG_CONFIG) --libs $(if $(filter static,$(VARIANT)),--static) sbx \
     $(if $(filter static,$(VARIANT)),| sed s/-lsbx/-l:libsbx.a/)) -lcmocka -lpthread
 
 TESTS   := $(patsubst tests/c/%.c,$(TEST_DIR)/%,$(wildcard tests/c/test_*.c))
@@ -38,7 +38,7 @@ $(INSIDE): $(BUILD)/tests/inside/%: tests/c/inside/%.c $(TEST_HEADERS)
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -Werror -static -O2 -o $@ $<
 
-VALGRIND_ENV = $(call stage_pkg_config,$(BUILD)/valgrind/stage)
+VALGRIND_PKG_CONFIG = $(call stage_pkg_config,$(BUILD)/valgrind/stage) $(PKG_CONFIG)
 
 # The same Makefile with a cargo feature more and every output elsewhere. Cargo leaves nothing to do
 # where nothing changed, and the stamp then stays as old as it is.

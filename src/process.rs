@@ -12,7 +12,7 @@ use crate::error::{Error, Location, Result};
 use crate::notes::{self, Received};
 use crate::plan::Shape;
 use crate::start::{Memfd, recorded_failure};
-use crate::sys::{self, Deadline};
+use crate::sys::{self, Deadline, NotCancelled};
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy)]
@@ -147,6 +147,7 @@ impl Process {
 
     /// Waits for the program's end; None: for ever.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Status> {
+        let _not_cancelled = NotCancelled::new();
         let deadline = Deadline::after(timeout);
         loop {
             let looked = match &self.init {
@@ -231,16 +232,9 @@ impl Process {
         Ok(*ended)
     }
 
-    /// A tracee that has ended is its tracer's before it is its parent's: until we have waited for it
-    /// the init cannot see its end, nor can the init's namespace go away.
     fn hand_over_tracee(&self) {
-        if self.traced && sys::has_ended(self.pidfd.as_fd()) {
-            let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
-            // SAFETY: all zero is a valid siginfo_t, and waitid fills it.
-            unsafe {
-                let mut info: libc::siginfo_t = core::mem::zeroed();
-                libc::waitid(libc::P_PID, self.pid as libc::id_t, &mut info, options);
-            }
+        if self.traced {
+            hand_over_tracee(self.pid, self.pidfd.as_fd());
         }
     }
 
@@ -264,6 +258,7 @@ impl Process {
 
     /// Kills everything; how the program ended can still be asked for.
     pub fn kill_tree(&self) -> Result<()> {
+        let _not_cancelled = NotCancelled::new();
         if let Some((_, channel)) = &self.init {
             // SAFETY: a socket of ours. Without an init at the other end nothing is left to kill.
             unsafe { send_note(channel.as_raw_fd(), answer::KILL, -1) };
@@ -279,6 +274,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let _not_cancelled = NotCancelled::new();
         let _ = self.kill_tree();
         match &self.init {
             None => drop(reap(self.pidfd.as_fd())),
@@ -293,6 +289,19 @@ impl Drop for Process {
                 }
                 reap(init.as_fd());
             }
+        }
+    }
+}
+
+/// A tracee that has ended is its tracer's before it is its parent's: until we have waited for it
+/// the init cannot see its end, nor can the init's namespace go away.
+pub fn hand_over_tracee(pid: c_int, pidfd: BorrowedFd) {
+    if sys::has_ended(pidfd) {
+        let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+        // SAFETY: all zero is a valid siginfo_t, and waitid fills it.
+        unsafe {
+            let mut info: libc::siginfo_t = core::mem::zeroed();
+            libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, options);
         }
     }
 }

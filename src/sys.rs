@@ -123,8 +123,8 @@ impl Drop for SignalsBlocked {
     }
 }
 
-/// Keeps pthread_cancel from ending the calling thread inside the library, where it would leave a
-/// child without a parent that knows of it.
+/// Keeps pthread_cancel from ending the calling thread inside the library: it would unwind through
+/// frames that are not made for it, and leave a child without a parent that knows of it.
 pub struct NotCancelled(c_int);
 
 unsafe extern "C" {

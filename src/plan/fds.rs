@@ -3,6 +3,7 @@
 use core::ffi::c_int;
 
 use super::builder::{Arg, Builder, Slot};
+use super::cgroup_fds;
 use crate::error::{Error, Location, Result};
 use crate::launch::Launch;
 use crate::mem;
@@ -71,6 +72,9 @@ pub fn check_open(runner: &Runner, launch: &Launch) -> Result<()> {
     }
     if let Some(index) = runner.joined.iter().position(|joined| !open(joined.fd)) {
         return refuse(Location::JoinNamespace, index);
+    }
+    if let Some(index) = cgroup_fds(runner, launch).iter().position(|fd| !open(*fd)) {
+        return refuse(Location::CgroupOpen, index);
     }
     if let Some(index) = launch.binds.iter().position(|bind| !open(bind.fd)) {
         return refuse(Location::MountSource, runner.mounts.len() + index);

@@ -17,6 +17,7 @@ use crate::error::{Error, Location, Result};
 use crate::launch::Launch;
 use crate::notes::{self, Received};
 use crate::plan::host::Host;
+use crate::process::hand_over_tracee;
 use crate::runner::Runner;
 use crate::sys::{self, Deadline};
 
@@ -142,10 +143,13 @@ impl<'a> Conversation<'a> {
                     if self.deadline.is_over() {
                         return Err(self.too_late());
                     }
-                    let [note, ended] = sys::poll(
-                        [channel.as_raw_fd(), self.child.pidfd().as_raw_fd()],
-                        self.deadline.left(),
-                    );
+                    let tracee = self.program.as_ref().filter(|_| self.runner.ptrace);
+                    let tracee_fd = tracee.map_or(-1, |program| program.pidfd.as_raw_fd());
+                    let fds = [channel.as_raw_fd(), self.child.pidfd().as_raw_fd(), tracee_fd];
+                    let [note, ended, _] = sys::poll(fds, self.deadline.left());
+                    if let Some(program) = tracee {
+                        hand_over_tracee(program.pid, program.pidfd.as_fd());
+                    }
                     if ended && !note {
                         self.failure()?;
                         return Err(self.died());
@@ -164,6 +168,10 @@ impl<'a> Conversation<'a> {
     pub fn end_program(&self) {
         if let Some(program) = &self.program {
             let _ = sys::send_signal(program.pidfd.as_fd(), libc::SIGKILL);
+            if self.runner.ptrace {
+                sys::poll([program.pidfd.as_raw_fd()], Some(PATIENCE));
+                hand_over_tracee(program.pid, program.pidfd.as_fd());
+            }
             sys::poll([self.child.pidfd().as_raw_fd()], Some(PATIENCE));
         }
     }

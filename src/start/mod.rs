@@ -93,6 +93,8 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Process> {
     };
     let unenforced = unenforced | u64::from(child.control().unenforced.load(Acquire));
     let (pid, pidfd, memfd) = child.finish();
+    // Only a program that is still before its exec can write down a failure later.
+    let memfd = memfd.filter(|_| runner.ptrace || runner.stop_before_seccomp);
     let process = match program {
         None => Process::of_child(shape, pid, pidfd, memfd, unenforced),
         Some((program, channel)) => Process::of_init(

@@ -267,7 +267,8 @@ static bool take_line(struct match *match, const struct plan_line *line, size_t 
         if (*record >= match->n_records || !same_call(line, match->records[*record], round)) {
             return false;
         }
-        match->records[(*record)++]->line = line;
+        match->records[*record]->line = line;
+        match->records[(*record)++]->round = round;
         while (line->retried != 0 && *record + 1 < match->n_records &&
                strcmp(match->records[*record]->name, "nanosleep") == 0 && same_call(line, match->records[*record + 1], round)) {
             *record += 2;

@@ -54,7 +54,8 @@ struct record {
     uint64_t args[6];
     char text[6][MAX_TEXT];    /* what the argument points to, if that is a readable string */
     bool readable[6];
-    const struct plan_line *line;   /* filled by match_plan */
+    const struct plan_line *line;   /* filled by match_plan: its line, */
+    int round;                      /* and of a repeated one the how-many-th time */
 };
 
 /* Parses what the runner's description says. Fails the test for a line that it does not understand. */

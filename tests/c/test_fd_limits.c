@@ -123,20 +123,68 @@ static void many_entries(void **state)
     assert_in_range(took, 0, UINT64_C(1000000000));
 }
 
-/* A descriptor that was open when it was mapped, and is not any more. */
+/* Starts and frees the runner, after `fd` was closed: the start must say EBADF there, and not take a descriptor of
+ * the library's own that got the number. */
+static void expect_closed(void **state, sbx_runner *runner, int fd, const char *location, int index)
+{
+    struct sbx_error error = SBX_ERROR_INIT;
+    sbx_process *process = NULL;
+    close(fd);
+    set_shape(runner, shape_of(state));
+    assert_error(sbx_start(runner, NULL, &process, &error), EBADF, &error);
+    assert_string_equal(sbx_location_name(error.location), location);
+    assert_int_equal(error.index, index);
+    sbx_runner_free(runner);
+}
+
 static void closed_since(void **state)
 {
+    struct sbx_error error = SBX_ERROR_INIT;
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     sbx_runner *runner = runner_for("exit0", NULL);
-    set_shape(runner, shape_of(state));
-    struct sbx_error error = SBX_ERROR_INIT;
     assert_ok(sbx_map_fd(runner, 0, 0, &error), &error);
     assert_ok(sbx_map_fd(runner, fd, 7, &error), &error);
-    close(fd);
-    sbx_process *process = NULL;
-    assert_error(sbx_start(runner, NULL, &process, &error), EBADF, &error);
-    assert_string_equal(sbx_location_name(error.location), "fd_map");
-    assert_int_equal(error.index, 1);
+    expect_closed(state, runner, fd, "fd_map", 1);
+
+    fd = open(inside("exit0"), O_RDONLY | O_CLOEXEC);
+    runner = runner_for("exit0", NULL);
+    assert_ok(sbx_set_exec_fd(runner, fd, &error), &error);
+    expect_closed(state, runner, fd, "exec", -1);
+
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    runner = runner_for("exit0", NULL);
+    assert_ok(sbx_set_ctty(runner, fd, &error), &error);
+    expect_closed(state, runner, fd, "ctty", -1);
+
+    fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    runner = runner_for("exit0", NULL);
+    assert_ok(sbx_join_namespace(runner, fd, SBX_NS_NET, &error), &error);
+    expect_closed(state, runner, fd, "join_namespace", 0);
+
+    fd = open("/sys", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    runner = runner_for("exit0", NULL);
+    assert_ok(sbx_set_cgroup_fd(runner, fd, &error), &error);
+    expect_closed(state, runner, fd, "cgroup_open", 0);
+}
+
+/* What the launch replaces is not looked at. */
+static void closed_and_replaced(void **state)
+{
+    struct sbx_error error = SBX_ERROR_INIT;
+    int program = open(inside("exit0"), O_RDONLY | O_CLOEXEC);
+    int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    sbx_runner *runner = runner_for("exit0", "5", NULL);
+    set_shape(runner, shape_of(state));
+    assert_ok(sbx_set_exec_fd(runner, program, &error), &error);
+    assert_ok(sbx_map_fd(runner, input, 0, &error), &error);
+    close(program);
+    close(input);
+    const struct sbx_fd_map map[] = {{-1, 0}};
+    struct sbx_launch launch = SBX_LAUNCH_INIT;
+    launch.exec_path = inside("exit0");
+    launch.fds = map;
+    launch.n_fds = 1;
+    assert_ended(run(runner, &launch), CLD_EXITED, 5);
     sbx_runner_free(runner);
 }
 
@@ -148,6 +196,7 @@ int main(void)
         in_each_shape(crowded_table),
         in_each_shape(many_entries),
         in_each_shape(closed_since),
+        in_each_shape(closed_and_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
