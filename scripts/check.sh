@@ -115,8 +115,8 @@ libdir=$(variable STAGE_LIBDIR)
 {
     step format one $cargo fmt --all --check -- --color=never
     step build one "$MAKE" stage || finish
-    step clippy one $cargo clippy $flags --workspace --all-targets --release -- -D warnings
-    step unit-tests cargo $cargo test $flags --release --workspace
+    step clippy one $cargo clippy $flags --workspace --all-targets -- -D warnings
+    step unit-tests cargo $cargo test $flags --release
 }
 
 eval "export $(variable STAGE_ENV)"

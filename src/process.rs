@@ -147,7 +147,7 @@ impl Process {
 
     /// Waits for the program's end; None: for ever.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Status> {
-        let _not_cancelled = NotCancelled::new();
+        let _not_cancelled = NotCancelled::begin();
         let deadline = Deadline::after(timeout);
         loop {
             let looked = match &self.init {
@@ -258,7 +258,7 @@ impl Process {
 
     /// Kills everything; how the program ended can still be asked for.
     pub fn kill_tree(&self) -> Result<()> {
-        let _not_cancelled = NotCancelled::new();
+        let _not_cancelled = NotCancelled::begin();
         if let Some((_, channel)) = &self.init {
             // SAFETY: a socket of ours. Without an init at the other end nothing is left to kill.
             unsafe { send_note(channel.as_raw_fd(), answer::KILL, -1) };
@@ -274,7 +274,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _not_cancelled = NotCancelled::new();
+        if self.init.is_none() && self.ended().is_some() {
+            return;
+        }
+        let _not_cancelled = NotCancelled::begin();
         let _ = self.kill_tree();
         match &self.init {
             None => drop(reap(self.pidfd.as_fd())),

@@ -108,7 +108,7 @@ pub struct SignalsBlocked(u64);
 
 impl SignalsBlocked {
     /// Blocks.
-    pub fn new() -> SignalsBlocked {
+    pub fn begin() -> SignalsBlocked {
         let (all, mut old) = (u64::MAX, 0u64);
         // SAFETY: reads and writes one kernel sigset each.
         unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &all, &mut old, 8) };
@@ -134,7 +134,7 @@ const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
 impl NotCancelled {
     /// Off.
-    pub fn new() -> NotCancelled {
+    pub fn begin() -> NotCancelled {
         let mut old = 0;
         // SAFETY: writes one number.
         unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut old) };

@@ -112,7 +112,7 @@ impl From<Status> for sbx_status {
 /// One answer about a process, or `none` for a handle that is none.
 unsafe fn ask<T>(process: *const sbx_process, none: T, answer: impl FnOnce(&Process) -> T) -> T {
     // SAFETY: the caller's pointers, by the contract in mod.rs.
-    unsafe { handle::get(process) }.map_or(none, |process| answer(process))
+    unsafe { handle::get(process) }.map_or(none, answer)
 }
 
 /// The program's pid in the host's pid namespace: never the init's. For printing; to do something

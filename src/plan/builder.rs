@@ -4,6 +4,8 @@
 
 use core::ffi::{CStr, c_int, c_long};
 
+use super::step::{Added, Call};
+pub use super::step::{Arg, Offset, Slot};
 use crate::child::interpreter::SLOTS;
 use crate::child::plan::{ANY_ERRNO, Header, List, MAGIC, NO_ARG, NO_SLOT, Step, list, op};
 use crate::error::{Error, Location, Result};
@@ -11,65 +13,6 @@ use crate::mem;
 
 /// Enough for the size of any plan.
 const SIZE_DIGITS: usize = 10;
-
-/// Where in the plan's data something lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offset(pub u32);
-
-/// A result that later steps use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot(pub u8);
-
-/// An argument of a system call.
-#[derive(Debug, Clone, Copy)]
-pub enum Arg {
-    /// A number.
-    Int(u64),
-    /// A descriptor of the host, with the name that describe prints.
-    Fd(c_int, &'static str),
-    /// A C string in the plan's data.
-    Text(Offset),
-    /// Anything else in the plan's data.
-    Data(Offset),
-    /// An earlier step's result.
-    Slot(Slot),
-}
-
-impl From<c_int> for Arg {
-    fn from(value: c_int) -> Arg {
-        Arg::Int(value as i64 as u64)
-    }
-}
-impl From<u64> for Arg {
-    fn from(value: u64) -> Arg {
-        Arg::Int(value)
-    }
-}
-impl From<u32> for Arg {
-    fn from(value: u32) -> Arg {
-        Arg::Int(u64::from(value))
-    }
-}
-impl From<usize> for Arg {
-    fn from(value: usize) -> Arg {
-        Arg::Int(value as u64)
-    }
-}
-impl From<Slot> for Arg {
-    fn from(slot: Slot) -> Arg {
-        Arg::Slot(slot)
-    }
-}
-
-/// A step and what is needed to print and to relocate it.
-pub struct Call {
-    /// The step, its pointers still offsets into the data.
-    pub step: Step,
-    /// Its arguments.
-    pub args: [Arg; 6],
-    /// How many.
-    pub n_args: u8,
-}
 
 /// A plan in the making.
 pub struct Builder {
@@ -91,7 +34,7 @@ pub struct Builder {
 
 impl Builder {
     /// An empty plan.
-    pub fn new() -> Builder {
+    pub fn empty() -> Builder {
         Builder {
             lists: [const { Vec::new() }; list::COUNT],
             data: Vec::new(),
@@ -260,7 +203,7 @@ impl Builder {
 
     /// Adds bytes, aligned for any type.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<Offset> {
-        while !self.data.len().is_multiple_of(8) {
+        while self.data.len() % 8 != 0 {
             mem::push(&mut self.data, 0)?;
         }
         let at = self.offset()?;
@@ -414,76 +357,6 @@ impl Builder {
             );
         }
         Ok(Block { words, relocations })
-    }
-}
-
-/// A step that was just added, to say more about it.
-pub struct Added<'a> {
-    call: &'a mut Call,
-    position: usize,
-}
-
-impl Added<'_> {
-    /// The entry of a list that the step belongs to.
-    pub fn index(self, index: usize) -> Self {
-        self.call.step.index = index as i32;
-        self
-    }
-
-    /// Keeps the result.
-    pub fn out(self, slot: Slot) -> Self {
-        self.call.step.out = slot.0;
-        self
-    }
-
-    /// This errno is as good as success.
-    pub fn tolerate(self, errno: c_int) -> Self {
-        self.call.step.tolerate = errno as u16;
-        self
-    }
-
-    /// This errno only sets a mark in what the result says was left out.
-    pub fn excuse(self, errno: c_int, mark: u64) {
-        self.call.step.catch_errno = errno as u16;
-        self.call.step.catch_to = self.position as u16 + 1;
-        self.call.step.catch_mark = mark as u32;
-    }
-
-    /// This errno goes on elsewhere: `Builder::land_here` says where.
-    pub fn catch(self, errno: u16) -> usize {
-        self.call.step.catch_errno = errno;
-        self.position
-    }
-
-    /// This errno is tried again.
-    pub fn retry(self, errno: c_int) -> Self {
-        self.call.step.retry_errno = errno as u16;
-        self
-    }
-
-    /// Repeats the call `count` times, argument `arg` one more each time.
-    pub fn repeat(self, count: usize, arg: u8) -> Self {
-        self.call.step.repeat = count as u16;
-        self.call.step.repeat_arg = arg;
-        self
-    }
-
-    /// Any other result is the failure `errno`.
-    pub fn expect(self, value: c_int, errno: c_int) -> Self {
-        self.call.step.expect = value;
-        self.call.step.expect_errno = errno as u16;
-        self
-    }
-
-    /// Any result but the slot's is the failure `errno`.
-    pub fn expect_slot(self, slot: Slot, errno: c_int) -> Self {
-        self.call.step.expect_slot = 1;
-        self.expect(c_int::from(slot.0), errno)
-    }
-
-    /// Where the step stands in its list.
-    pub fn position(self) -> usize {
-        self.position
     }
 }
 

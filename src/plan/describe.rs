@@ -5,8 +5,9 @@
 
 use core::fmt::{self, Write};
 
-use super::builder::{Arg, Builder, Call};
+use super::builder::{Arg, Builder};
 use super::order::{self, Internal, Joining};
+use super::step::Call;
 use super::{Shape, cgroup_fds, needs_host_pidfd, prepare};
 use crate::child::plan::{ANY_ERRNO, NO_ARG, NO_SLOT, list, op, request};
 use crate::error::{Error, Location, Result};

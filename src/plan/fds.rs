@@ -32,10 +32,22 @@ pub fn needs_dev_null(map: &[FdMap]) -> bool {
     (0..3).any(|number| !map.iter().any(|entry| entry.child_fd == number))
 }
 
-/// A number from which on the program has no descriptors: what is still needed moves there. Above all
-/// of them, or, where the table ends just there, the first wide gap between them.
-pub fn floor(map: &[FdMap]) -> Result<c_int> {
-    const ROOM: c_int = 64;
+/// Where what is still needed moves: out of the way of the program's numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Floor {
+    /// From this number on.
+    pub first: c_int,
+    /// The table ends soon after the program's highest number, so this is a gap below it. In it may
+    /// lie descriptors that nobody named; they have to be closed first, or there is no room.
+    pub is_gap: bool,
+}
+
+/// How many descriptors a plan may need at once above the floor.
+const ROOM: c_int = 64;
+
+/// Above all of the program's numbers; or, where the table ends just there, the first wide gap between
+/// the numbers that are named by anything.
+pub fn floor(map: &[FdMap], others: impl Iterator<Item = c_int>) -> Result<Floor> {
     let above = map.iter().map(|entry| entry.child_fd + 1).max().unwrap_or(3).max(3);
     // SAFETY: all zero is a valid rlimit; getrlimit fills it.
     let limit = unsafe {
@@ -44,21 +56,29 @@ pub fn floor(map: &[FdMap]) -> Result<c_int> {
         limit.rlim_cur
     };
     if (above + ROOM) as u64 <= limit {
-        return Ok(above);
+        return Ok(Floor { first: above, is_gap: false });
     }
     let mut numbers = Vec::new();
-    for entry in map {
-        mem::push(&mut numbers, entry.child_fd)?;
+    for number in map.iter().flat_map(|entry| [entry.fd, entry.child_fd]).chain(others) {
+        mem::push(&mut numbers, number)?;
     }
     numbers.sort_unstable();
-    let mut floor = 3;
+    let mut first = 3;
     for number in numbers {
-        if number >= floor + ROOM {
-            return Ok(floor);
+        if number >= first + ROOM {
+            return Ok(Floor { first, is_gap: true });
         }
-        floor = floor.max(number + 1);
+        first = first.max(number + 1);
     }
-    Ok(above)
+    Ok(Floor { first: above, is_gap: false })
+}
+
+/// Makes room in a gap, in the child's own table.
+pub fn clear_gap(builder: &mut Builder, floor: Floor) -> Result<()> {
+    let last = floor.first + ROOM - 1;
+    let args = [floor.first.into(), last.into(), 0.into()];
+    builder.call(Location::CloseRange, libc::SYS_close_range, &args)?;
+    Ok(())
 }
 
 /// An error unless every descriptor that a start is to use is open. Looked at before the start opens

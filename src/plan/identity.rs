@@ -5,7 +5,7 @@ use super::check::setgroups_allowed;
 use super::host::{CAP_SETGID, CAP_SETPCAP, CAPABILITY_VERSION, Host, all_capabilities};
 use crate::error::{Location, Result};
 use crate::flags::*;
-use crate::runner::Runner;
+use crate::runner::{IdMap, Runner};
 
 /// NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE, KEEP_CAPS off, and all four locked: from here on
 /// no exec and no change of uid brings a capability back.
@@ -24,10 +24,14 @@ pub fn permitted(runner: &Runner, host: &Host) -> u64 {
     if owns_user_namespace(runner) { all_capabilities() } else { host.permitted }
 }
 
-/// True if the exec of the embedded program would lose the capabilities: it keeps them for uid 0
-/// only, and in a new user namespace the uid is seldom 0.
+/// True if the exec of the embedded program would lose the capabilities. It keeps them for uid 0 only:
+/// in a new user namespace, whose securebits are the default ones, for whoever is 0 in there.
 pub fn exec_loses_capabilities(runner: &Runner, host: &Host) -> bool {
-    runner.makes(libc::CLONE_NEWUSER) || host.euid != 0 && host.permitted != 0
+    if runner.makes(libc::CLONE_NEWUSER) {
+        let is_root = |range: &IdMap| range.inside == 0 && range.outside == host.euid;
+        return !runner.uid_map.iter().any(is_root);
+    }
+    host.euid != 0 && host.permitted != 0
 }
 
 /// Raises every permitted capability as ambient, which an exec keeps.

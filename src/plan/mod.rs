@@ -3,10 +3,10 @@
 //! * `order`: which steps, in which order, and why. Read this first.
 //! * `shape`: direct, staged or init.
 //! * `check`: contradictions between settings.
-//! * `root`, `tree`, `mounts`, `links`, `dev`, `fds`, `identity`, `landlock`: the steps of one theme
+//! * `root`, `tree`, `sources`, `mounts`, `links`, `dev`, `fds`, `identity`, `landlock`: the steps of one theme
 //!   each.
 //! * `host`: what the plan must know of the host.
-//! * `builder`: lays steps and data out in one block.
+//! * `builder`, `step`: lay steps and data out in one block.
 //! * `describe`: prints a plan.
 
 use core::ffi::c_int;
@@ -24,6 +24,8 @@ mod mounts;
 pub mod order;
 mod root;
 mod shape;
+mod sources;
+mod step;
 mod tree;
 
 pub use check::setgroups_allowed;

@@ -3,10 +3,10 @@
 //! Sources are opened before their targets are made, and both are handled by descriptor: what was
 //! opened is what gets mounted (src/plan/tree.rs for targets).
 
-use core::ffi::c_int;
-
-use super::builder::{Added, Arg, Builder, Slot};
-use super::root::{AT_RECURSIVE, FROM_FD, Ids, OPEN_TREE_CLONE, TO_FD, attr};
+use super::builder::{Arg, Builder, Slot};
+use super::root::{AT_RECURSIVE, FROM_FD, Ids, TO_FD, attr};
+use super::sources::{Source, kind_of, open_descriptor, open_path, tree_flags};
+use super::step::Added;
 use super::tree::{Tree, Want};
 use crate::child::plan::{ANY_ERRNO, op};
 use crate::error::{Error, Location, Result};
@@ -17,13 +17,6 @@ use crate::runner::{Mount, MountKind, Runner};
 
 /// The sources of binds, by entry, where they have to be opened before anything else.
 pub type Sources = Vec<Option<Source>>;
-
-/// An opened source: a detached copy of a mount.
-#[derive(Clone, Copy)]
-pub struct Source {
-    tree: Slot,
-    is_directory: bool,
-}
 
 /// Something to be put into the root: the runner's, or the launch's.
 enum Entry<'a> {
@@ -233,78 +226,6 @@ fn raw_attributes(flags: u64) -> u64 {
     .iter()
     .filter(|(ms, _)| flags & ms != 0)
     .fold(0, |all, (_, attribute)| all | attribute)
-}
-
-fn tree_flags(recursive: bool, more: c_int) -> Arg {
-    let clone = OPEN_TREE_CLONE | libc::O_CLOEXEC as u64 | more as u64;
-    (clone | if recursive { AT_RECURSIVE } else { 0 }).into()
-}
-
-/// What is there: S_IF*.
-fn kind_of(path: &Text) -> Option<u32> {
-    // SAFETY: all zero is a valid stat; a C string, and a place for the answer.
-    unsafe {
-        let mut found: libc::stat = core::mem::zeroed();
-        (libc::stat(path.as_ptr(), &mut found) == 0).then_some(found.st_mode & libc::S_IFMT)
-    }
-}
-
-/// A file or directory of the host by its name.
-fn open_path(builder: &mut Builder, path: &Text, recursive: bool) -> Result<Source> {
-    let name = builder.text(path.bytes())?;
-    let tree = builder.slot()?;
-    let args = [libc::AT_FDCWD.into(), name, tree_flags(recursive, 0)];
-    builder.call(Location::MountSource, libc::SYS_open_tree, &args)?.out(tree);
-    // What the source is decides what its target has to be. Should it change until then, the mount
-    // fails: a file never covers a directory. A missing one is the child's to report.
-    let is_directory = kind_of(path).is_none_or(|kind| kind == libc::S_IFDIR);
-    Ok(Source { tree, is_directory })
-}
-
-/// What an open descriptor of the host stands for. A mount can only be copied from the mount
-/// namespace it is in, and the descriptor's is the host's: so its name is opened anew in here, and
-/// must lead to the same inode.
-fn open_descriptor(builder: &mut Builder, fd: c_int, recursive: bool) -> Result<Source> {
-    let mut link = [0u8; 32];
-    mem::format_into(&mut link, format_args!("/proc/self/fd/{fd}\0"));
-    let mut name = [0u8; libc::PATH_MAX as usize];
-    // SAFETY: a path that ends with a zero byte, and a buffer with its size.
-    let len = unsafe { libc::readlink(link.as_ptr().cast(), name.as_mut_ptr().cast(), name.len()) };
-    // SAFETY: all zero is a valid stat; fstat fills it.
-    let mut expected: libc::stat = unsafe { core::mem::zeroed() };
-    // SAFETY: a descriptor and a place for the answer.
-    let found = unsafe { libc::fstat(fd, &mut expected) } == 0;
-    let Some(name) = name.get(..len.max(0) as usize).filter(|name| name.starts_with(b"/") && found)
-    else {
-        return Err(Error::invalid(format_args!(
-            "binds: descriptor {fd} has no name to mount it by"
-        )));
-    };
-    let location = Location::MountSource;
-    let name = builder.text(name)?;
-    let opened = builder.slot()?;
-    let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
-    let args = [libc::AT_FDCWD.into(), name, flags.into(), 0.into()];
-    builder.call(location, libc::SYS_openat, &args)?.out(opened);
-    // struct stat begins with device and inode: 16 bytes on every 64-bit Linux.
-    const {
-        assert!(core::mem::offset_of!(libc::stat, st_dev) == 0);
-        assert!(core::mem::offset_of!(libc::stat, st_ino) == 8);
-    }
-    let expected_id = Arg::Data(builder.words(&[expected.st_dev, expected.st_ino])?);
-    let found = Arg::Data(builder.words(&[0; size_of::<libc::stat>() / 8])?);
-    builder.call(location, libc::SYS_fstat, &[opened.into(), found])?;
-    builder
-        .add(op::COMPARE, location, 0, &[found, expected_id, 16.into()])?
-        .expect(0, libc::ESTALE);
-
-    let tree = builder.slot()?;
-    let empty = builder.cstr(c"")?;
-    let args = [opened.into(), empty, tree_flags(recursive, libc::AT_EMPTY_PATH)];
-    builder.call(location, libc::SYS_open_tree, &args)?.out(tree);
-    builder.close(location, opened)?;
-    let is_directory = expected.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    Ok(Source { tree, is_directory })
 }
 
 /// Sets a detached tree's attributes, makes its target and moves it there.

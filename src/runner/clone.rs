@@ -47,6 +47,7 @@ impl TryClone for Runner {
             stop_before_seccomp: self.stop_before_seccomp,
             init: self.init,
             staged: self.staged,
+            spare: Default::default(),
         })
     }
 }

@@ -117,6 +117,9 @@ pub struct Runner {
     pub init: Option<bool>,
     /// At least the staged shape.
     pub staged: bool,
+
+    /// Memory that starts reuse; no part of the recipe.
+    pub spare: crate::start::arena::Spare,
 }
 
 /// One entry of the fd map.

@@ -1,10 +1,11 @@
-//! The child's stack, and the clone.
+//! The clone, and the end of a child whose start failed.
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Acquire};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use super::arena::Arena;
 use super::shared::Memfd;
 use crate::child::arch::{clone_args, clone_into_entry, nr};
 use crate::child::interpreter::{Context, SLOTS};
@@ -16,81 +17,21 @@ use crate::plan::clone_namespaces;
 use crate::runner::Runner;
 use crate::sys::{self, Deadline, SignalsBlocked};
 
-/// What the child needs of a stack is a few hundred bytes; a page below it catches what should not be.
-const STACK_SIZE: usize = 16 * 1024;
-const GUARD_SIZE: usize = 4096;
-const ARENA_SIZE: usize = GUARD_SIZE + STACK_SIZE + ARENA_TOP;
-/// Context and control block, above the stack.
-const ARENA_TOP: usize = 4096;
-
 /// How long a killed child may take to let go of our memory before the memory is given up instead.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Under valgrind, which runs the child as a fork, shared memory must be said to be shared.
-const SHARING: c_int =
-    if cfg!(feature = "valgrind") { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
-
-/// The memory that a cloned child uses of ours: stack, context, control block. Unmapped only when
-/// the child has exec'd or died.
-struct Arena(*mut u8);
-
-impl Arena {
-    fn new() -> Result<Arena> {
-        let failed = || Error::at(Location::Arena, sys::errno());
-        let flags = SHARING | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let memory = unsafe {
-            libc::mmap(
-                core::ptr::null_mut(),
-                ARENA_SIZE,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                -1,
-                0,
-            )
-        };
-        if memory == libc::MAP_FAILED {
-            return Err(failed());
-        }
-        let arena = Arena(memory.cast());
-        // SAFETY: the first page of the new mapping.
-        if unsafe { libc::mprotect(memory, GUARD_SIZE, libc::PROT_NONE) } != 0 {
-            return Err(failed());
-        }
-        Ok(arena)
-    }
-
-    fn context(&self) -> *mut Context {
-        const { assert!(size_of::<Context>() + size_of::<Control>() + 64 <= ARENA_TOP) };
-        // SAFETY: inside the mapping, at a page's beginning.
-        unsafe { self.0.add(GUARD_SIZE + STACK_SIZE).cast() }
-    }
-
-    fn control(&self) -> *mut Control {
-        // SAFETY: behind the context, inside the page (checked above).
-        unsafe { self.context().cast::<u8>().add(size_of::<Context>().next_multiple_of(64)).cast() }
-    }
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        // SAFETY: our own mapping, and its last user.
-        unsafe { libc::munmap(self.0.cast(), ARENA_SIZE) };
-    }
-}
-
 /// A cloned child that still uses our memory, or has just stopped to.
-pub struct Child {
+pub struct Child<'a> {
     pid: c_int,
     pidfd: OwnedFd,
     control: *mut Control,
     /// None: given up.
-    memory: Option<Memory>,
+    memory: Option<Memory<'a>>,
 }
 
 /// What a cloned child uses of ours.
-struct Memory {
-    _arena: Arena,
+struct Memory<'a> {
+    _arena: Arena<'a>,
     _plan: Block,
     shared: Option<Memfd>,
 }
@@ -111,16 +52,16 @@ pub fn new_control() -> Control {
     }
 }
 
-impl Child {
+impl<'a> Child<'a> {
     /// Clones a child that walks the plan's entry list. `shared`: the memfd whose control block the
     /// embedded program will see too.
     pub fn clone(
-        runner: &Runner,
+        runner: &'a Runner,
         launch: &Launch,
         mut plan: Block,
         shared: Option<Memfd>,
-    ) -> Result<Child> {
-        let arena = Arena::new()?;
+    ) -> Result<Child<'a>> {
+        let arena = Arena::new(&runner.spare)?;
         let control = shared.as_ref().map_or(arena.control(), Memfd::control);
         let context = arena.context();
         let header = plan.relocate();
@@ -148,7 +89,7 @@ impl Child {
         let args = clone_args(flags, context as usize, &raw mut pidfd as usize, entry as usize);
         let cloned = {
             // A handler of the host must not run in the child.
-            let _blocked = SignalsBlocked::new();
+            let _blocked = SignalsBlocked::begin();
             // SAFETY: the stack ends where the context begins; the arena stays until the child is
             // done with it.
             unsafe { clone_into_entry(nr::CLONE, args, context) }
@@ -196,7 +137,7 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for Child<'_> {
     /// The start failed: kills the child and reaps it.
     fn drop(&mut self) {
         let _ = sys::send_signal(self.pidfd(), libc::SIGKILL);

@@ -40,7 +40,7 @@ pub struct Program {
 pub struct Conversation<'a> {
     runner: &'a Runner,
     launch: &'a Launch,
-    child: &'a Child,
+    child: &'a Child<'a>,
     deadline: Deadline,
     program: Option<Program>,
     stopping: bool,
@@ -51,7 +51,7 @@ impl<'a> Conversation<'a> {
     pub fn new(
         runner: &'a Runner,
         launch: &'a Launch,
-        child: &'a Child,
+        child: &'a Child<'a>,
         deadline: Deadline,
     ) -> Conversation<'a> {
         Conversation { runner, launch, child, deadline, program: None, stopping: false }

@@ -1,13 +1,14 @@
 //! The host's side of a start, from a runner to a process.
 //!
 //! * this file: the course of a start, read from top to bottom.
-//! * `clone`: the child's stack and the clone itself.
+//! * `arena`, `clone`: the child's memory, and the clone itself.
 //! * `conversation`: answering the child until it has exec'd, and ending it if something fails.
 //! * `files`: what the host writes and opens for the child: id maps, time offsets, cgroups.
 //! * `shared`: the memfd by which the embedded program gets its plan.
 //!
 //! No lock is held anywhere: starts from different threads know nothing of each other.
 
+pub mod arena;
 mod clone;
 mod conversation;
 mod files;
@@ -39,7 +40,7 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Process> {
     let (host, shape) = prepare(runner, launch)?;
     check_open(runner, launch)?;
     let deadline = Deadline::after(launch.setup_timeout);
-    let _not_cancelled = NotCancelled::new();
+    let _not_cancelled = NotCancelled::begin();
 
     // Everything that the plan refers to by number.
     let host_pidfd =

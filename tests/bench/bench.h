@@ -58,15 +58,15 @@ struct bench_bind {
 
 struct bench_setup {
     char program[4096];         /* on the host */
-    char program_dir[4096];
-    const char *program_inside; /* in the new root: program_dir is bound there */
+    char program_dir[4096];     /* bound to /box in a new root */
+    char program_inside[4096];  /* the program there */
     struct sock_filter filter[BENCH_FILTER_LENGTH];
     struct bench_rlimit rlimits[BENCH_RLIMITS];
     struct bench_bind binds[BENCH_BINDS];
 };
 
 extern struct bench_setup setup;
-void setup_init(void);
+void setup_init(const char *program);
 
 /* ours.c */
 extern const struct side ours_plain, ours_userns_sync, ours_filter_rlimits, ours_full, ours_full_staged, ours_full_init;

@@ -45,7 +45,7 @@ static int bind_read_only(const struct bench_bind *bind)
 
 static int child(void *unused)
 {
-    char *const argv[] = { (char *)setup.program_inside, NULL };
+    char *const argv[] = { setup.program_inside, NULL };
     char *const no_env[] = { NULL };
 
     (void)unused;
@@ -119,7 +119,8 @@ static void start(void)
             die("waitid");
     close(pidfd);
     if (end.si_code != CLD_EXITED || end.si_status != 0) {
-        fprintf(stderr, "bench: the full floor failed at step %d, code %d, status %d\n", failed_step, end.si_code, end.si_status);
+        fprintf(stderr, "bench: the full floor failed at step %d, code %d, status %d\n", failed_step, end.si_code,
+                end.si_status);
         errno = ECHILD;
         die("a floor's program did not exit with 0");
     }

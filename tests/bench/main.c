@@ -47,11 +47,12 @@ static _Noreturn void usage(int status)
 {
     FILE *out = status == 0 ? stdout : stderr;
 
-    fprintf(out, "usage: bench [--row NAME]... [--pairs N] [--quick] [--gate] [--spread] [--null]\n"
+    fprintf(out, "usage: bench [--row NAME]... [--pairs N] [--quick] [--gate] [--spread] [--null] [--program FILE]\n"
                  "  --quick   %d pairs of each row: does it run at all\n"
                  "  --gate    exit 1 when a ratio is over its limit\n"
                  "  --spread  also the quartiles of both sides, on a line that starts with #\n"
-                 "  --null    the floor against itself: what noise alone makes of a ratio\n\n", QUICK_PAIRS);
+                 "  --null    the floor against itself: what noise alone makes of a ratio\n"
+                 "  --program start this static program, which exits with 0, in place of inside/exit0\n\n", QUICK_PAIRS);
     for (size_t i = 0; i < ROWS; i++) {
         fprintf(out, "  %-15s %s", rows[i].name, rows[i].what);
         if (rows[i].limit > 0)
@@ -84,10 +85,11 @@ int main(int argc, char **argv)
         { "row", required_argument, NULL, 'r' }, { "pairs", required_argument, NULL, 'n' },
         { "quick", no_argument, NULL, 'q' },     { "gate", no_argument, NULL, 'g' },
         { "spread", no_argument, NULL, 's' },    { "null", no_argument, NULL, '0' },
-        { "help", no_argument, NULL, 'h' },
+        { "program", required_argument, NULL, 'p' }, { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
     bool selected[ROWS] = { false }, any = false, gate = false, spread = false, null = false;
+    const char *program = NULL;
     int pairs = 0, over = 0, option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -110,6 +112,7 @@ int main(int argc, char **argv)
         case 'q': pairs = QUICK_PAIRS; break;
         case 'g': gate = true; break;
         case 's': spread = true; break;
+        case 'p': program = optarg; break;
         case '0': null = true; break;
         case 'h': usage(0);
         default: usage(2);
@@ -118,7 +121,7 @@ int main(int argc, char **argv)
     if (optind != argc)
         usage(2);
 
-    setup_init();
+    setup_init(program);
     puts("# name\tours_us\tfloor_us\tratio\tn");
     fflush(stdout);
     for (size_t i = 0; i < ROWS; i++) {

@@ -5,6 +5,11 @@
  * else the machine does falls on both; each pair swaps the order, so that going second costs both sides the same;
  * medians ignore the starts that an interrupt or a neighbour spoiled. Nothing is pinned to a CPU: a start hands work
  * to another task, where the scheduler puts that task is a part of the cost, and both sides are given the same choice.
+ * (taskset makes a bench on one CPU, which is quieter.)
+ *
+ * What the started program does before its exit(0) is the same on both sides and draws the ratio towards 1. glibc's
+ * start-up asks CPUID many times, which a virtual machine traps: on one where a start took 410 microseconds, 270 of
+ * them were that start-up. --program with a program that has no libc shows the start alone.
  *
  * Sides whose hosts differ in memory cannot share a process. Each then has one of its own, which has touched its heap
  * before the first pair and waits for its turn on a pipe; the time is taken inside, around the start alone.

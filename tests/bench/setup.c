@@ -2,9 +2,11 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,7 +34,6 @@ static const unsigned refused[] = {
 _Static_assert(sizeof(refused) / sizeof(refused[0]) + 5 == BENCH_FILTER_LENGTH, "the filter has 60 instructions");
 
 struct bench_setup setup = {
-    .program_inside = "/box/exit0",
     .rlimits = {
         { RLIMIT_CPU, { 10, 11 } },
         { RLIMIT_FSIZE, { 64 << 20, 64 << 20 } },
@@ -63,19 +64,28 @@ static void filter_init(struct sock_filter *out)
     out[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
 }
 
-/* The started program lies beside the bench, in inside/. */
-void setup_init(void)
+/* Unless told otherwise, the started program lies beside the bench, in inside/. */
+void setup_init(const char *program)
 {
-    char self[2048];
+    char self[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
     if (length <= 0)
         die("readlink /proc/self/exe");
     self[length] = '\0';
-    *strrchr(self, '/') = '\0';
-    snprintf(setup.program_dir, sizeof(setup.program_dir), "%s/inside", self);
-    snprintf(setup.program, sizeof(setup.program), "%s/inside/exit0", self);
-    if (access(setup.program, X_OK) != 0)
-        die(setup.program);
+    if (program == NULL) {
+        strcpy(strrchr(self, '/') + 1, "");
+        if (strlen(self) + sizeof("inside/exit0") > sizeof(self)) {
+            errno = ENAMETOOLONG;
+            die(self);
+        }
+        program = strcat(self, "inside/exit0");
+    }
+    if (realpath(program, setup.program) == NULL || access(setup.program, X_OK) != 0)
+        die(program);
+
+    const char *name = strrchr(setup.program, '/') + 1;
+    snprintf(setup.program_dir, sizeof(setup.program_dir), "%.*s", (int)(name - 1 - setup.program), setup.program);
+    snprintf(setup.program_inside, sizeof(setup.program_inside), "/box/%s", name);
     filter_init(setup.filter);
 }

@@ -176,14 +176,30 @@ static const char *make_source(void)
     return source;
 }
 
-/* Starts with one entry at `target`, and if `deeper` is set one more beneath it; the result does not matter. */
-static void attack(const char *root, const char *victim, const char *source, const char *target, const char *deeper)
+/* The hostile tree as the root. */
+static sbx_runner *as_root(const char *tree)
+{
+    sbx_runner *runner = sandbox(SBX_NS_MNT | SBX_NS_PID);
+    assert_int_equal(sbx_set_pivot_root(runner, tree, SBX_ROOT_WRITABLE, NULL), 0);
+    return runner;
+}
+
+/* The hostile tree as a directory in a fresh root: what the program of an earlier run has left in its /work. */
+static sbx_runner *as_work(const char *tree)
+{
+    sbx_runner *runner = rooted_sandbox(SBX_NS_PID);
+    assert_int_equal(sbx_add_bind(runner, tree, "/work", SBX_MOUNT_WRITABLE, NULL), 0);
+    return runner;
+}
+
+/* Starts with one entry at `target`, and if `deeper` is set some more beneath it; the result does not matter. */
+static void attack(sbx_runner *(*make)(const char *tree), const char *tree, const char *victim, const char *source,
+                   const char *target, const char *deeper)
 {
     const char *argv[] = {"/inside/files", NULL};
     for (size_t i = 0; i < ENTRIES; i++) {
-        sbx_runner *runner = sandbox(SBX_NS_MNT | SBX_NS_PID);
+        sbx_runner *runner = make(tree);
         assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
-        assert_int_equal(sbx_set_pivot_root(runner, root, SBX_ROOT_WRITABLE, NULL), 0);
         assert_int_equal(sbx_add_proc(runner, "/proc", 0, NULL), 0); /* for links through /proc/self/root */
         if (entries[i].add(runner, source, target) == 0) {
             if (deeper != NULL) {
@@ -214,10 +230,13 @@ static void links_at_and_above_targets(void **state)
         char link[256];
         snprintf(link, sizeof link, "%s", links[i]);
         const char *root = make_hostile(link, NULL);
-        attack(root, victim, source, "/box", NULL);
-        attack(root, victim, source, "/box/precious", NULL);
-        attack(root, victim, source, "/box/new", NULL);
-        attack(root, victim, source, "/dir/box/deep/er", NULL);
+        attack(as_root, root, victim, source, "/box", NULL);
+        attack(as_root, root, victim, source, "/box/precious", NULL);
+        attack(as_root, root, victim, source, "/box/new", NULL);
+        attack(as_root, root, victim, source, "/dir/box/deep/er", NULL);
+        attack(as_work, root, victim, source, "/work/box", "/work/box/more");
+        attack(as_work, root, victim, source, "/work/box/precious", NULL);
+        attack(as_work, root, victim, source, "/work/dir/box/new", "/work/dir/box");
     }
 }
 
@@ -228,9 +247,9 @@ static void links_to_what_exists_on_both_sides(void **state)
     const char *victim = make_victim();
     const char *source = make_source();
     const char *root = make_hostile(victim, victim);
-    attack(root, victim, source, "/box", "/box");
-    attack(root, victim, source, "/dir/box", "/dir/box/more");
-    attack(root, victim, source, "/box/sub", "/box/sub");
+    attack(as_root, root, victim, source, "/box", "/box");
+    attack(as_root, root, victim, source, "/dir/box", "/dir/box/more");
+    attack(as_root, root, victim, source, "/box/sub", "/box/sub");
 
     sbx_runner *runner = sandbox(SBX_NS_MNT);
     assert_int_equal(sbx_set_pivot_root(runner, root, 0, NULL), 0);

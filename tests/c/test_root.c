@@ -337,6 +337,23 @@ static void a_host_in_a_chroot(void **state)
     in_forked_host(host_in_a_chroot, (void *)root);
 }
 
+/* The host's own root, as a view that cannot be changed. */
+static void the_hosts_root_may_be_the_root(void **state)
+{
+    (void)state;
+    const char *place = make_scratch();
+    assert_int_equal(chmod(place, 0777), 0);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = pivot_into("/", 0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_tmpfs(runner, place, 0, 0, 0777, 0, NULL), 0);
+        expect(runner, NULL, inside("files"), "create /etc/sbx-test", "EROFS", "create /../etc/sbx-test", "EROFS",
+               text("create %s/x", place), "ok", text("list /..%s", place), "ok x", NULL);
+        sbx_runner_free(runner);
+    }
+    assert_false(exists(text("%s/x", place)));
+}
+
 static void a_root_that_is_not_there_is_named(void **state)
 {
     (void)state;
@@ -375,6 +392,7 @@ int main(void)
         host_test(a_host_that_pivoted_itself),
         host_test(a_host_whose_root_is_covered),
         host_test(a_host_in_a_chroot),
+        host_test(the_hosts_root_may_be_the_root),
         host_test(a_root_that_is_not_there_is_named),
     };
     return cmocka_run_group_tests_name("root", tests, NULL, NULL);

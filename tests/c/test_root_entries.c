@@ -272,6 +272,35 @@ static void files_in_an_existing_tree(void **state)
     }
 }
 
+/* ".." in the root stays in the root, for the targets as for the program: whatever is mounted for the time of the setup. */
+static void links_with_too_many_dots(void **state)
+{
+    (void)state;
+    const char *root = make_rootfs();
+    const char *box = make_scratch();
+    write_file(text("%s/note", box), "hello\n", 6, 0644);
+    assert_int_equal(symlink("..", text("%s/up", root)), 0);
+    assert_int_equal(symlink("../../etc", text("%s/config", root)), 0);
+    for (int with_file = 0; with_file < 2; with_file++) {
+        for (size_t i = 0; i < SHAPES; i++) {
+            sbx_runner *runner = pivot_into(root);
+            set_shape(runner, shapes[i]);
+            if (with_file) {
+                assert_int_equal(sbx_add_file(runner, "/tmp/first", "x", 1, 0644, 0, NULL), 0);
+            }
+            assert_int_equal(sbx_add_bind(runner, box, "/up/bound", 0, NULL), 0);
+            assert_int_equal(sbx_add_tmpfs(runner, "/up/made", 0, 0, 0755, 0, NULL), 0);
+            assert_int_equal(sbx_add_mask(runner, "/config/shadow", 0, NULL), 0);
+            if (with_file) {
+                assert_int_equal(sbx_add_file(runner, "/config/file", "y", 1, 0644, 0, NULL), 0);
+            }
+            expect(runner, NULL, "/inside/files", "read /bound/note", "ok hello", "create /made/x", "ok", "read /etc/shadow", "ok",
+                   "read /etc/file", with_file ? "ok y" : "ENOENT", NULL);
+            sbx_runner_free(runner);
+        }
+    }
+}
+
 /* What the files were made on is not there any more, not even as a mount that no path leads to. */
 static void nothing_but_the_entries_is_mounted(void **state)
 {
@@ -327,6 +356,7 @@ int main(void)
         host_test(masks_hide_files_and_directories),
         host_test(a_mask_of_nothing_is_named_or_skipped),
         host_test(files_in_an_existing_tree),
+        host_test(links_with_too_many_dots),
         host_test(nothing_but_the_entries_is_mounted),
         host_test(missing_targets_in_an_existing_tree_are_made),
     };

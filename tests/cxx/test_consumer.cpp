@@ -41,7 +41,8 @@ void require(bool holds, const std::string &what)
 void require_exit(const sbx_status &end, int code)
 {
     require(end.code == CLD_EXITED && end.status == code,
-            "wanted exit " + std::to_string(code) + ", got code " + std::to_string(end.code) + " status " + std::to_string(end.status));
+            "wanted exit " + std::to_string(code) + ", got code " + std::to_string(end.code) + " status " +
+                std::to_string(end.status));
 }
 
 std::size_t open_fds()
@@ -216,11 +217,12 @@ void threads_share_a_runner()
                 for (int i = 0; i < starts_each; i++) {
                     const int number = t * starts_each + i;
                     try {
-                        Process process = runner.start(sh("exit " + std::to_string(number)), -1, [number](int pid, int pidfd) {
+                        const auto sync = [number](int pid, int pidfd) {
                             require(pid > 0 && pidfd >= 0, "pid and pidfd in the sync function");
                             if (number % 3 == 0)
                                 throw Refused{number};
-                        });
+                        };
+                        Process process = runner.start(sh("exit " + std::to_string(number)), -1, sync);
                         require_exit(process.wait(), number % 256);
                         ran++;
                     } catch (const Refused &refused) {

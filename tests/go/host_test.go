@@ -103,7 +103,7 @@ func interruptions(t *testing.T) {
 	t.Cleanup(func() {
 		stop.Store(true)
 		<-done
-		if sent < 100 {
+		if sent < 10 {
 			t.Errorf("only %d interruptions", sent)
 		}
 	})

@@ -69,7 +69,7 @@ func (r *Runner) output(command string, sync SyncFunc) (string, Status, error) {
 // Eight goroutines start sandboxes of all three shapes, each with a sync function in Go, while the collector walks
 // 256 MiB, every thread is signalled, the profiler's timers run, and os/exec forks children of its own.
 func TestStartsUnderPressure(t *testing.T) {
-	const goroutines, startsEach = 8, 48
+	const goroutines, startsEach = 8, 100
 	leavesNothing(t)
 	runners := make([]*Runner, len(shapes))
 	for i, shape := range shapes {
