@@ -11,6 +11,8 @@ use crate::spawn::{POLLIN, Pollfd, Spawned};
 const SIGKILL: usize = 9;
 const P_ALL: usize = 0;
 const WNOHANG: usize = 1;
+/// Also children that announce their end by another signal than SIGCHLD.
+const WALL: usize = 0x4000_0000;
 const WEXITED: usize = 4;
 
 /// The parts of siginfo_t that waitid(2) fills.
@@ -82,7 +84,7 @@ fn reap(signals: i32, program: i32, socket: i32) -> bool {
             (
                 syscall(
                     nr::WAITID,
-                    [P_ALL, 0, (&raw mut SIGINFO) as usize, WEXITED | WNOHANG, usage, 0],
+                    [P_ALL, 0, (&raw mut SIGINFO) as usize, WEXITED | WNOHANG | WALL, usage, 0],
                 ),
                 &*&raw const SIGINFO,
             )

@@ -61,15 +61,16 @@ pub struct Spawned {
 pub fn spawn(context: &mut Context, header: &Header) -> Spawned {
     let signals = child_signals(context);
     let [pipe_read, pipe_write] = pipe_above(context, header);
+    // From the clone on the host's end is seen through its pidfd. The parent-death signal is bound to
+    // one thread of the host, which may end as soon as the program has stopped for a tracer: before
+    // this process runs again.
+    // SAFETY: a flag of this process.
+    unsafe { syscall(nr::PRCTL, [PR_SET_PDEATHSIG, 0, 0, 0, 0, 0]) };
     context.list = list::PROGRAM;
     let program = clone(context, header);
     if program < 0 {
         fail(context, -program as i32, crate::child::plan::SPAWN_LOCATION);
     }
-    // From here on the host's end is seen through its pidfd. The parent-death signal is bound to one
-    // thread of the host, which may end long before the host does.
-    // SAFETY: a flag of this process.
-    unsafe { syscall(nr::PRCTL, [PR_SET_PDEATHSIG, 0, 0, 0, 0, 0]) };
     close(pipe_write);
     if header.mode & mode::STOPS != 0 {
         // Until it has stopped itself, or is gone.

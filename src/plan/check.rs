@@ -129,7 +129,15 @@ fn mounts(runner: &Runner, launch: &Launch) -> Result<()> {
 }
 
 fn identity(runner: &Runner, host: &Host) -> Result<()> {
-    let Some(credential) = &runner.credential else { return Ok(()) };
+    let Some(credential) = &runner.credential else {
+        if super::root::takes_ids(runner, host) {
+            // Its exec would bring the host's ids back, and clear the parent-death signal with that.
+            return Err(Error::invalid(format_args!(
+                "credential: not set, and the host's ids are not in the maps: who is the program?"
+            )));
+        }
+        return Ok(());
+    };
     if !runner.makes(libc::CLONE_NEWUSER) {
         return Ok(());
     }

@@ -26,9 +26,14 @@ const INIT_FIRST: &[&str] = &[
 ];
 const STAGED_FIRST: &[&str] =
     &["mmap(control)", "mmap(plan)", "close(memfd)", "gettid()", "set_robust_list(control)"];
-const SPAWN_FIRST: &[&str] =
-    &["signalfd4(SIGCHLD)", "pipe2(exec)", "fcntl(exec, F_DUPFD_CLOEXEC)", "close(exec)"];
-const SPAWN_THEN: &[&str] = &["prctl(PR_SET_PDEATHSIG, 0)", "close(exec)"];
+const SPAWN_FIRST: &[&str] = &[
+    "signalfd4(SIGCHLD)",
+    "pipe2(exec)",
+    "fcntl(exec, F_DUPFD_CLOEXEC)",
+    "close(exec)",
+    "prctl(PR_SET_PDEATHSIG, 0)",
+];
+const SPAWN_THEN: &[&str] = &["close(exec)"];
 
 /// Describes what a start of this runner with this launch would do. Nothing is started.
 pub fn describe(runner: &Runner, launch: &Launch, out: &mut dyn Write) -> Result<()> {

@@ -3,9 +3,10 @@
 use super::builder::{Arg, Builder, Slot};
 use super::mounts::{move_to, set_attributes};
 use super::root::{OPEN_TREE_CLONE, attr};
+use super::sources::Source;
 use super::tree::{Tree, Want};
 use crate::child::plan::op;
-use crate::error::{Error, Location, Result};
+use crate::error::{Location, Result};
 use crate::mem::{self, Text};
 
 /// A link. In an existing root it stays there after the run, and the next start finds it: the same
@@ -33,38 +34,43 @@ pub fn symlink(builder: &mut Builder, tree: &mut Tree, path: &[u8], text: &Text)
     tree.cover(path)
 }
 
-/// A file. On the plan's own tmpfs it is simply made; elsewhere it is made on a tmpfs beside the
-/// root and mounted, so that nothing is written into somebody else's directory.
+/// A file. On the plan's own tmpfs it is simply made; elsewhere it is a mount of a file that was made
+/// before, so that nothing is written into somebody else's directory.
 pub fn file(
     builder: &mut Builder,
     tree: &mut Tree,
     path: &[u8],
+    (data, mode): (&[u8], u32),
+    made: Option<Source>,
+) -> Result<()> {
+    if let Some(source) = made {
+        let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV;
+        set_attributes(builder, Location::File, source.tree, attributes, 0, 0)?;
+        return move_to(builder, tree, path, source.tree, Want::File);
+    }
+    let place = tree.parent(builder, path)?;
+    write_new(builder, place.directory, place.name, data, mode)?;
+    tree.leave(builder, place)?;
+    tree.cover(path)
+}
+
+/// A file on a tmpfs that will go, as a mount of its own.
+pub fn detached_file(
+    builder: &mut Builder,
+    scratch: Slot,
+    index: usize,
     data: &[u8],
     mode: u32,
-) -> Result<()> {
-    let place = tree.parent(builder, path)?;
-    if place.ours {
-        write_new(builder, place.directory, place.name, data, mode)?;
-        tree.leave(builder, place)?;
-        return tree.cover(path);
-    }
-    tree.leave(builder, place)?;
-    let Some(scratch) = tree.scratch else {
-        // Only a root with somebody else's places has such files, and that has a scratch.
-        return Err(Error::at(Location::File, libc::ENOTSUP));
-    };
+) -> Result<Source> {
     let mut name = [0u8; 24];
-    let name = mem::format_into(&mut name, format_args!("file{}", builder.position()));
+    let name = mem::format_into(&mut name, format_args!("{index}"));
     let name = builder.text(name)?;
     write_new(builder, scratch, name, data, mode)?;
-    let source = builder.slot()?;
+    let tree = builder.slot()?;
     let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u64;
-    builder
-        .call(Location::File, libc::SYS_open_tree, &[scratch.into(), name, flags.into()])?
-        .out(source);
-    let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV;
-    set_attributes(builder, Location::File, source, attributes, 0, 0)?;
-    move_to(builder, tree, path, source, Want::File)
+    let args = [scratch.into(), name, flags.into()];
+    builder.call(Location::File, libc::SYS_open_tree, &args)?.out(tree);
+    Ok(Source { tree, is_directory: false })
 }
 
 fn write_new(

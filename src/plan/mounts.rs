@@ -15,7 +15,7 @@ use crate::launch::{Launch, LaunchBind};
 use crate::mem::{self, Text};
 use crate::runner::{Mount, MountKind, Runner};
 
-/// The sources of binds, by entry, where they have to be opened before anything else.
+/// What was opened or made before the root, by entry.
 pub type Sources = Vec<Option<Source>>;
 
 /// Something to be put into the root: the runner's, or the launch's.
@@ -73,27 +73,43 @@ impl Entry<'_> {
     }
 }
 
-/// Opens every bind's source now: after a change of the file system ids they could be out of reach.
-pub fn open_sources(builder: &mut Builder, runner: &Runner, launch: &Launch) -> Result<Sources> {
+/// Nothing was opened yet.
+pub fn no_sources(runner: &Runner, launch: &Launch) -> Result<Sources> {
     let mut sources = Vec::new();
-    for (index, entry) in entries(runner, launch).enumerate() {
-        let start = builder.position();
-        let source = match entry.bind() {
-            Some((_, recursive)) => Some(entry.open_source(builder, recursive)?),
-            None => None,
-        };
-        for position in start..builder.position() {
-            builder.step(position, |step| {
-                step.index = index as i32;
-                if entry.flags() & SBX_MOUNT_OPTIONAL != 0 {
-                    // The entry's own steps will find no descriptor, and be skipped.
-                    step.tolerate = ANY_ERRNO;
-                }
-            });
-        }
-        mem::push(&mut sources, source)?;
+    for _ in entries(runner, launch) {
+        mem::push(&mut sources, None)?;
     }
     Ok(sources)
+}
+
+/// Opens every bind's source now: after a change of the file system ids they could be out of reach.
+pub fn open_sources(
+    builder: &mut Builder,
+    runner: &Runner,
+    launch: &Launch,
+    sources: &mut Sources,
+) -> Result<()> {
+    for (index, (entry, source)) in entries(runner, launch).zip(sources).enumerate() {
+        let start = builder.position();
+        if let Some((_, recursive)) = entry.bind() {
+            *source = Some(entry.open_source(builder, recursive)?);
+        }
+        belongs_to(builder, start, index, entry.flags());
+    }
+    Ok(())
+}
+
+/// Steps that open or make something for an entry before its turn. If that fails for an optional one,
+/// the entry's own steps will find no descriptor, and be skipped.
+pub fn belongs_to(builder: &mut Builder, start: usize, index: usize, flags: u32) {
+    for position in start..builder.position() {
+        builder.step(position, |step| {
+            step.index = index as i32;
+            if flags & SBX_MOUNT_OPTIONAL != 0 {
+                step.tolerate = ANY_ERRNO;
+            }
+        });
+    }
 }
 
 /// Adds the runner's entries, then the launch's binds.
@@ -126,7 +142,9 @@ pub fn add(
                 None => entry.open_source(builder, recursive),
             }
             .and_then(|source| place(builder, tree, entry.path(), source, attributes, recursive)),
-            (Entry::Mount(mount), None) => add_mount(builder, tree, entry.path(), mount, ids),
+            (Entry::Mount(mount), None) => {
+                add_mount(builder, tree, entry.path(), mount, ids, opened)
+            }
             (Entry::Launch(_), None) => Ok(()),
         };
         added.map_err(|error| error.index(index))?;
@@ -146,6 +164,7 @@ fn add_mount(
     path: &[u8],
     mount: &Mount,
     ids: Option<Ids>,
+    made: Option<Source>,
 ) -> Result<()> {
     if path.is_empty() {
         return Err(Error::invalid(format_args!("mount: the root itself cannot be a target")));
@@ -183,7 +202,9 @@ fn add_mount(
             tree.cover(path)
         }
         MountKind::Symlink { text } => super::links::symlink(builder, tree, path, text),
-        MountKind::File { data, mode } => super::links::file(builder, tree, path, data, *mode),
+        MountKind::File { data, mode } => {
+            super::links::file(builder, tree, path, (data, *mode), made)
+        }
         MountKind::Dir { mode } => {
             let place = tree.make(builder, path, Want::Directory(*mode))?;
             tree.leave(builder, place)

@@ -2,7 +2,8 @@
 
 use super::builder::{Arg, Builder, Slot};
 use super::host::Host;
-use super::mounts;
+use super::links;
+use super::mounts::{self, Sources};
 use super::tree::Tree;
 use crate::child::plan::op;
 use crate::error::{Location, Result};
@@ -73,21 +74,50 @@ fn makes_inodes(kind: &MountKind) -> bool {
     matches!(kind, MountKind::File { .. } | MountKind::Dev)
 }
 
-/// True if some file cannot simply be made in the root: because the root is somebody else's, or
-/// because another entry lies above it.
-fn needs_scratch(runner: &Runner, is_fresh: bool) -> bool {
-    let is_beneath = |path: &[u8], above: &[u8]| {
-        path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    };
-    runner.mounts.iter().enumerate().any(|(index, file)| {
-        matches!(file.kind, MountKind::File { .. })
-            && (!is_fresh
-                || runner.mounts.iter().enumerate().any(|(other, mount)| {
-                    let simple = matches!(mount.kind, MountKind::Dir { .. });
-                    other != index
-                        && !simple
-                        && is_beneath(file.target.bytes(), mount.target.bytes())
-                }))
+/// Makes the files that cannot simply be made in the root, because it is somebody else's or another
+/// entry lies above them: on a tmpfs of which only mounts of the files remain. It is gone again before
+/// the root is attached: nothing may lie on top of a root, or "..", which looks for a mount where it
+/// cannot climb, would lead there.
+fn make_files(
+    builder: &mut Builder,
+    runner: &Runner,
+    is_fresh: bool,
+    sources: &mut Sources,
+) -> Result<()> {
+    let mut scratch = None;
+    for (index, mount) in runner.mounts.iter().enumerate() {
+        let MountKind::File { data, mode } = &mount.kind else { continue };
+        if is_fresh && !lies_beneath_another(runner, index) {
+            continue;
+        }
+        let directory = match scratch {
+            Some(directory) => directory,
+            None => *scratch.insert(fresh(builder)?),
+        };
+        let start = builder.position();
+        let source = links::detached_file(builder, directory, index, data, *mode)?;
+        mounts::belongs_to(builder, start, index, mount.flags);
+        if let Some(place) = sources.get_mut(index) {
+            *place = Some(source);
+        }
+    }
+    if let Some(scratch) = scratch {
+        let dot = builder.cstr(c".")?;
+        builder.call(Location::Root, libc::SYS_fchdir, &[scratch.into()])?;
+        builder.call(Location::Root, libc::SYS_umount2, &[dot, libc::MNT_DETACH.into()])?;
+        builder.close(Location::Root, scratch)?;
+    }
+    Ok(())
+}
+
+/// True if another entry than a plain directory is at or above this one's target.
+fn lies_beneath_another(runner: &Runner, index: usize) -> bool {
+    let Some(file) = runner.mounts.get(index) else { return false };
+    runner.mounts.iter().enumerate().any(|(other, mount)| {
+        let beneath = file.target.bytes().strip_prefix(mount.target.bytes());
+        other != index
+            && !matches!(mount.kind, MountKind::Dir { .. })
+            && beneath.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     })
 }
 
@@ -129,13 +159,16 @@ pub fn add(
     let is_fresh = root.is_some_and(|root| root.path.is_none());
     let makes_files = runner.mounts.iter().any(|mount| makes_inodes(&mount.kind));
     let takes_ids = ids.filter(|_| is_fresh || makes_files);
-    let mut sources = Vec::new();
+    // Mounting enters directories; without a new root the program stays where the host is.
+    let cwd = if root.is_none() { Some(open_directory(builder, b".")?) } else { None };
+    let mut sources = mounts::no_sources(runner, launch)?;
     if let Some(ids) = takes_ids {
-        sources = mounts::open_sources(builder, runner, launch)?;
+        mounts::open_sources(builder, runner, launch, &mut sources)?;
         let (uid, gid) = (Arg::from(ids.uid), Arg::from(ids.gid));
         builder.call(Location::FsIds, libc::SYS_setfsgid, &[gid])?;
         builder.call(Location::FsIds, libc::SYS_setfsuid, &[uid])?;
     }
+    make_files(builder, runner, is_fresh, &mut sources)?;
     let top = match root {
         Some(Root { path: None, .. }) => fresh(builder)?,
         Some(Root { kind: RootKind::Pivot, path: Some(path), writable }) => {
@@ -146,21 +179,9 @@ pub fn add(
         }
         None => open_directory(builder, b"/")?,
     };
-    // Mounting enters directories; without a new root the program stays where the host is.
-    let cwd = if root.is_none() { Some(open_directory(builder, b".")?) } else { None };
     let mut tree = Tree::new(top, is_fresh)?;
-    // On top of the root, not beneath it: so that it can be let go of alone.
-    tree.scratch = if needs_scratch(runner, is_fresh) { Some(fresh(builder)?) } else { None };
     mounts::add(builder, &mut tree, runner, launch, &sources, ids)?;
     tree.certain = true;
-    if let Some(scratch) = tree.scratch {
-        // Its files live on in their mounts.
-        let dot = builder.cstr(c".")?;
-        builder.call(Location::Root, libc::SYS_fchdir, &[scratch.into()])?;
-        builder.call(Location::Root, libc::SYS_umount2, &[dot, libc::MNT_DETACH.into()])?;
-        builder.close(Location::Root, scratch)?;
-        tree.entered = false;
-    }
     if let Some(cwd) = cwd {
         builder.call(Location::Chdir, libc::SYS_fchdir, &[cwd.into()])?;
         builder.close(Location::Chdir, cwd)?;

@@ -18,8 +18,6 @@ pub const RESOLVE_INSIDE: u64 = 0x02 | 0x10;
 pub struct Tree {
     /// Its descriptor.
     pub top: Slot,
-    /// A tmpfs for the contents of files, where the root is not one itself.
-    pub scratch: Option<Slot>,
     /// False while an optional entry is added: what may be skipped is not counted on.
     pub certain: bool,
     /// The work directory is the root: names can be given to mount(2) as they are.
@@ -63,7 +61,7 @@ impl Tree {
         if fresh {
             mem::push(&mut known, (Text::from_bytes(b"")?, Kind::Ours))?;
         }
-        Ok(Tree { top, scratch: None, certain: true, entered: false, known })
+        Ok(Tree { top, certain: true, entered: false, known })
     }
 
     fn kind(&self, path: &[u8]) -> Option<Kind> {

@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +184,10 @@ static int see_call(const struct watched_call *call, void *arg)
     bool now = fault->error != 0 && !watching->trial->hit && call->process == fault->process && call->nr == fault->nr &&
                occurrence == fault->occurrence;
     watching->trial->hit = watching->trial->hit || now;
+    if (now && fault->error == KILL_CALLER) {
+        kill(call->pid, SIGKILL);
+        return 0;
+    }
     return now ? fault->error : 0;
 }
 

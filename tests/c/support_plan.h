@@ -66,8 +66,9 @@ struct fault {
     int process;
     int nr;
     int occurrence;
-    int error;                     /* 0: none is to fail */
+    int error;                     /* 0: none is to fail; KILL_CALLER: the process is killed at this call */
 };
+#define KILL_CALLER (-1)
 
 /* What came of a watched start. */
 struct trial {

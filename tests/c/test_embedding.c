@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -311,6 +312,59 @@ static void a_sandbox_outlives_the_thread_that_started_it(void **state)
     }
 }
 
+/* ---- signals ---- */
+
+static volatile sig_atomic_t handled;
+static volatile sig_atomic_t handled_in_child;
+static pid_t host_pid;
+
+static void count_signal(int signal)
+{
+    (void)signal;
+    handled++;
+    handled_in_child += getpid() != host_pid;
+}
+
+/* A Go host interrupts its threads a hundred times a second, profilers more often. No call of the library may take EINTR
+ * for an answer, and no handler may run in a child that shares the host's memory. */
+static int interrupted_host(void *arg)
+{
+    const struct generations *host = arg;
+    struct sigaction action = {.sa_handler = count_signal}; /* without SA_RESTART */
+    struct itimerval often = {.it_interval = {.tv_usec = 60}, .it_value = {.tv_usec = 60}};
+    struct itimerval never = {.it_value = {.tv_usec = 0}};
+    host_pid = getpid();
+    require(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &often, NULL) == 0, "a timer");
+    for (int n = 0; n < 300; n++) {
+        start_and_wait(host->runners[n % 3]);
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    printf("%d signals\n", (int)handled);
+    require(handled > 100, "there were signals");
+    require(handled_in_child == 0, "no handler ran in a child");
+    return 0;
+}
+
+static void signals_interrupt_nothing(void **state)
+{
+    (void)state;
+    struct generations host = {.left = 0};
+    for (size_t i = 0; i < 3; i++) {
+        struct sbx_error error = SBX_ERROR_INIT;
+        host.runners[i] = runner_for("exit0", "3", NULL);
+        set_shape(host.runners[i], all_shapes[i]);
+        if (is_root() || have_userns()) {
+            assert_ok(sbx_set_namespaces(host.runners[i], SBX_NS_USER, &error), &error);
+            assert_ok(sbx_add_uid_map(host.runners[i], 0, geteuid(), 1, &error), &error);
+            assert_ok(sbx_add_gid_map(host.runners[i], 0, getegid(), 1, &error), &error);
+        }
+    }
+    assert_int_equal(forked_host(interrupted_host, &host, 60), 0);
+    for (size_t i = 0; i < 3; i++) {
+        sbx_runner_free(host.runners[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +374,7 @@ int main(void)
         host_test(a_cancelled_thread_comes_back_from_a_start),
         host_test(a_small_stack_is_enough),
         host_test(a_sandbox_outlives_the_thread_that_started_it),
+        host_test(signals_interrupt_nothing),
     };
     return cmocka_run_group_tests_name("embedding", tests, NULL, NULL);
 }

@@ -48,7 +48,7 @@ static const char *explained(const char *name)
 }
 
 /* What a fault at this call has to lead to. */
-enum outcome_kind { IGNORED, FAILS_HERE, FAILS_SOMEHOW, SKIPS_AN_ENTRY, HOST_FAULT, NOT_INJECTED };
+enum outcome_kind { IGNORED, FAILS_HERE, FAILS_SOMEHOW, SKIPS_AN_ENTRY, HOST_FAULT, DIES, NOT_INJECTED };
 
 /* Of the embedded program's own calls gettid cannot fail, a close closes whatever it says, and a host that dies is
  * noticed in another way too when the parent-death signal cannot be taken back. */
@@ -134,6 +134,12 @@ static bool is_as_expected(const struct trial *trial, const struct record *recor
                strcmp(sbx_location_name(trial->error.location), line->location) == 0;
     case HOST_FAULT:
         return (succeeded && host_has_another_way(record)) || (trial->started < 0 && trial->error.location != 0 && trial->error.err == -trial->started);
+    case DIES:
+        /* Noticed at once, and never taken for the program's own end: only a program that had its exec, or its stop, may
+         * be reported as killed. */
+        return strcmp(sbx_location_name(trial->error.location), "setup_timeout") != 0 &&
+               (succeeded || trial->started < 0 || trial->waited < 0 ||
+                (trial->status.code == CLD_KILLED && trial->status.status == SIGKILL));
     default:
         return !succeeded && trial->error.err != 0 && trial->error.location != 0 && trial->error.message[0] != '\0';
     }
@@ -191,8 +197,8 @@ static void try_fault(const struct recipe *recipe, struct prepared *prepared, co
     int fds_before = count_fds();
     try_start(&trial, NULL, NULL);
     n_faults++;
-    if (!trial.hit && kind == HOST_FAULT && trial.started == 0) {
-        return; /* the host waits in loops: this time it went round less often */
+    if (!trial.hit && (kind == HOST_FAULT || kind == DIES) && trial.started == 0) {
+        return; /* hosts and inits wait in loops: this time it went round less often */
     }
     if (!trial.hit || !is_as_expected(&trial, record, kind)) {
         describe_fault(recipe, record, &trial);
@@ -273,6 +279,37 @@ static void every_call_of_the_host_fails_in_turn(void **state)
     fail_each_call(true);
 }
 
+/* Somebody else, the OOM killer for one, kills a process of the start at any of its calls. */
+static void a_child_killed_at_any_call_is_noticed(void **state)
+{
+    (void)state;
+    need_watch();
+    static const char *const chosen[] = {"plain", "container", "synced", "traced", "stopped"};
+    for (size_t i = 0; i < n_recipes * 3; i++) {
+        const struct recipe *recipe = &recipes[i / 3];
+        bool wanted = false;
+        for (size_t n = 0; n < sizeof chosen / sizeof chosen[0]; n++) {
+            wanted = wanted || strcmp(recipe->name, chosen[n]) == 0;
+        }
+        struct prepared prepared;
+        if (!wanted || !prepare(recipe, all_shapes[i % 3], &prepared)) {
+            continue;
+        }
+        prepared.launch.setup_timeout_ns = SETUP_TIMEOUT_NS;
+        size_t n_records = record_start(recipe, &prepared);
+        for (size_t n = 0; n < n_records; n++) {
+            bool repeated = records[n].line != NULL && records[n].round > 0;
+            /* In a container each death costs a mount namespace: every fourth call will do there. */
+            bool left_out = strcmp(recipe->name, "container") == 0 && n % 4 != 0;
+            if (records[n].process != 0 && records[n].in_start && !repeated && !left_out && strcmp(records[n].name, "futex") != 0) {
+                try_fault(recipe, &prepared, &records[n], KILL_CALLER, DIES);
+            }
+        }
+        check_next_start(recipe, &records[0], &prepared);
+        drop(&prepared);
+    }
+}
+
 static void every_location_was_seen(void **state)
 {
     (void)state;
@@ -297,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         host_test(every_step_of_the_children_fails_in_turn),
         host_test(every_call_of_the_host_fails_in_turn),
+        host_test(a_child_killed_at_any_call_is_noticed),
         host_test(every_location_was_seen),
     };
     return cmocka_run_group_tests_name("faults", tests, NULL, NULL);

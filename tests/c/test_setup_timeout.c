@@ -104,6 +104,37 @@ static void a_slow_function_does_not_count(void **state)
     }
 }
 
+/* Whatever moment the time is over at: it is over, or the program runs, and nothing is left. */
+static void any_timeout_is_a_clean_one(void **state)
+{
+    (void)state;
+    unsigned late = 0;
+    unsigned in_time = 0;
+    for (unsigned n = 0; n < 300; n++) {
+        sbx_runner *runner = runner_for("exit0", NULL);
+        set_shape(runner, all_shapes[n % 3]);
+        if (n % 9 == 2 && (is_root() || have_userns())) {
+            set_namespaces(runner, SBX_NS_PID | SBX_NS_MNT);
+        }
+        struct sbx_launch launch = SBX_LAUNCH_INIT;
+        launch.setup_timeout_ns = 1 + n / 3 * UINT64_C(15000); /* up to 1.5 ms */
+        const struct outcome *outcome = run(runner, &launch);
+        if (outcome->started == 0) {
+            assert_ended(outcome, CLD_EXITED, 0);
+            in_time++;
+        } else {
+            assert_error(outcome->started, ETIMEDOUT, &outcome->error);
+            assert_string_equal(sbx_location_name(outcome->error.location), "setup_timeout");
+            late++;
+        }
+        sbx_runner_free(runner);
+        siginfo_t info = {0};
+        assert_true(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 && errno == ECHILD);
+    }
+    print_message("%u too late, %u in time\n", late, in_time);
+    assert_true(late > 0);
+}
+
 struct dead_mount {
     const char *directory;
     sbx_runner *runners[3];
@@ -171,6 +202,7 @@ int main(void)
         host_test(a_stopped_program_times_out),
         host_test(a_stopped_init_times_out),
         host_test(a_slow_function_does_not_count),
+        host_test(any_timeout_is_a_clean_one),
         host_test(a_dead_mount_times_out),
     };
     return cmocka_run_group_tests_name("setup_timeout", tests, NULL, NULL);
