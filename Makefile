@@ -1,6 +1,6 @@
 # Builds, installs and checks libsbx.
 #
-#   make             build/libsbx.so.*, build/libsbx.a, build/sbx-init, build/sbx.pc
+#   make             build/libsbx.so.*, build/libsbx.a, build/sbx-init, build/sbx.pc, build/man
 #   make install     into $(DESTDIR)$(PREFIX); make uninstall takes it out again
 #   make run         sets up what is missing, builds, and judges the sample submissions
 #   make check       everything there is to check
@@ -46,7 +46,7 @@ SHARED  := libsbx.so.$(VERSION)
 RUST_LIB := $(CARGO_TARGET_DIR)/release/libsbx.a
 NAMES    := $(BUILD)/sbx.names
 UNSTRIPPED := $(BUILD)/libsbx.so.unstripped
-PRODUCTS := $(BUILD)/$(SHARED) $(BUILD)/libsbx.a $(BUILD)/sbx-init $(BUILD)/sbx.pc
+PRODUCTS := $(BUILD)/$(SHARED) $(BUILD)/libsbx.a $(BUILD)/sbx-init $(BUILD)/sbx.pc $(BUILD)/man/stamp
 
 # The staged install that examples, tests and the bench are built against. It is always one for
 # /usr/local: pkg-config would leave out /usr/include and /usr/lib, stage or no stage.

@@ -532,7 +532,8 @@ int sbx_set_chroot(struct sbx_runner *runner, const char *rootfs, struct sbx_err
 //
 // For this function and the sbx_add_* below: entries are made in the order of the calls. A
 // `target` is absolute, without "..", and is resolved inside the new root: symbolic links cannot
-// lead out. What is missing of it is created. Two entries with the same target are -EINVAL. They
+// lead out. What is missing of it is created, in an existing root for good; without a new root it
+// has to be there. Two entries with the same target are -EINVAL. They
 // need SBX_NS_MNT at the start. A flag that does not apply to the kind of entry is -EINVAL. An
 // entry that the kernel refuses is named by its index: the order of the calls to all of these
 // functions together.
@@ -602,7 +603,7 @@ int sbx_add_symlink(struct sbx_runner *runner,
                     uint32_t flags,
                     struct sbx_error *error);
 
-// A file with these `size` bytes (copied; at most 1 GiB; NULL only with 0) and this mode (07777
+// A file with these `size` bytes (copied; at most 1 GiB; NULL only with 0) and this mode (01777
 // at most). Flags: SBX_MOUNT_OPTIONAL.
 int sbx_add_file(struct sbx_runner *runner,
                  const char *target,
@@ -612,7 +613,8 @@ int sbx_add_file(struct sbx_runner *runner,
                  uint32_t flags,
                  struct sbx_error *error);
 
-// An empty directory with this mode (07777 at most). Flags: SBX_MOUNT_OPTIONAL.
+// An empty directory with this mode (01777 at most). One that is there already stays as it is; in
+// an existing root the new one stays after the run. Flags: SBX_MOUNT_OPTIONAL.
 int sbx_add_dir(struct sbx_runner *runner,
                 const char *target,
                 uint32_t mode,

@@ -62,9 +62,7 @@ step() {
     cases=$(awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped", p, f, s }' "$RESULTS")
     if [ $code = 0 ]; then
         echo "ok     $name: $cases ($(($(date +%s) - started)) s)"
-        # How much was looked at, and what was skipped and why, is said aloud.
         grep -hE '^(child-code|libraries): ' "$log" | sed 's/^/    /'
-        grep -hE '^ *(SKIP|--- SKIP)' "$log" | sort | uniq -c
     else
         echo "FAILED $name: $cases ($(($(date +%s) - started)) s)"
         case $how in
@@ -73,6 +71,8 @@ step() {
         *) cat "$log" ;;
         esac
     fi
+    # What was skipped is said aloud, with its reason.
+    grep -hE '^ *(SKIP|--- SKIP)' "$log" | sort | uniq -c
     return $code
 }
 
@@ -121,6 +121,7 @@ libdir=$(variable STAGE_LIBDIR)
 
 eval "export $(variable STAGE_ENV)"
 step header one scripts/check-header.sh "$version"
+step manual one scripts/man-pages --check "$BUILD/check/man"
 step libraries one scripts/check-libraries.sh "$libdir" "$(variable NAMES)" "$(variable RUST_LIB)" "$version"
 step linking one scripts/check-linking.sh "$libdir" tests/link/start.c "$version"
 step child-code-self-test one scripts/check-child-code --self-test

@@ -20,10 +20,11 @@ needs_run='
     binutils        ld
     pkg-config      pkg-config
     libseccomp-dev  pc:libseccomp
+    python3         python3
 '
 needs_check="$needs_run"'
     g++             g++
-    python3         python3
+    groff-base      groff
     util-linux      setpriv
     strace          strace
     valgrind        valgrind

@@ -46,7 +46,8 @@ pub unsafe extern "C" fn sbx_set_chroot(
 ///
 /// For this function and the sbx_add_* below: entries are made in the order of the calls. A
 /// `target` is absolute, without "..", and is resolved inside the new root: symbolic links cannot
-/// lead out. What is missing of it is created. Two entries with the same target are -EINVAL. They
+/// lead out. What is missing of it is created, in an existing root for good; without a new root it
+/// has to be there. Two entries with the same target are -EINVAL. They
 /// need SBX_NS_MNT at the start. A flag that does not apply to the kind of entry is -EINVAL. An
 /// entry that the kernel refuses is named by its index: the order of the calls to all of these
 /// functions together.
@@ -187,7 +188,7 @@ pub unsafe extern "C" fn sbx_add_symlink(
     }
 }
 
-/// A file with these `size` bytes (copied; at most 1 GiB; NULL only with 0) and this mode (07777
+/// A file with these `size` bytes (copied; at most 1 GiB; NULL only with 0) and this mode (01777
 /// at most). Flags: SBX_MOUNT_OPTIONAL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_add_file(
@@ -208,7 +209,8 @@ pub unsafe extern "C" fn sbx_add_file(
     }
 }
 
-/// An empty directory with this mode (07777 at most). Flags: SBX_MOUNT_OPTIONAL.
+/// An empty directory with this mode (01777 at most). One that is there already stays as it is; in
+/// an existing root the new one stays after the run. Flags: SBX_MOUNT_OPTIONAL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_add_dir(
     runner: *mut sbx_runner,

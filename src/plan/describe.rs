@@ -47,8 +47,9 @@ pub fn describe(runner: &Runner, launch: &Launch, out: &mut dyn Write) -> Result
         init_program: somewhere(embedded, 3),
         cgroups: Vec::new(),
     };
-    for fd in cgroup_fds(runner, launch) {
-        mem::push(&mut internal.cgroups, crate::start::how_to_join(*fd, shape)?)?;
+    for (index, fd) in cgroup_fds(runner, launch).iter().enumerate() {
+        let joining = crate::start::how_to_join(*fd, shape).map_err(|error| error.index(index))?;
+        mem::push(&mut internal.cgroups, joining)?;
     }
     let draft = order::build(runner, launch, &host, shape, &internal)?;
     print(&draft.builder, runner, launch, shape, &internal, out)

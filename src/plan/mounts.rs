@@ -207,6 +207,12 @@ fn add_mount(
         }
         MountKind::Dir { mode } => {
             let place = tree.make(builder, path, Want::Directory(*mode))?;
+            if !place.ours {
+                // What was there already has to be a directory, and stays as it is.
+                let flags = libc::O_PATH | libc::O_DIRECTORY;
+                let directory = tree.open(builder, path, flags)?;
+                builder.close(Location::MountTarget, directory)?;
+            }
             tree.leave(builder, place)
         }
         MountKind::Mask => mask(builder, tree, path),

@@ -180,6 +180,7 @@ pub fn add(
         None => open_directory(builder, b"/")?,
     };
     let mut tree = Tree::new(top, is_fresh)?;
+    tree.is_hosts = root.is_none();
     mounts::add(builder, &mut tree, runner, launch, &sources, ids)?;
     tree.certain = true;
     if let Some(cwd) = cwd {

@@ -18,6 +18,8 @@ pub const RESOLVE_INSIDE: u64 = 0x02 | 0x10;
 pub struct Tree {
     /// Its descriptor.
     pub top: Slot,
+    /// The host's own root: targets must be there, nothing is made in it.
+    pub is_hosts: bool,
     /// False while an optional entry is added: what may be skipped is not counted on.
     pub certain: bool,
     /// The work directory is the root: names can be given to mount(2) as they are.
@@ -61,7 +63,7 @@ impl Tree {
         if fresh {
             mem::push(&mut known, (Text::from_bytes(b"")?, Kind::Ours))?;
         }
-        Ok(Tree { top, certain: true, entered: false, known })
+        Ok(Tree { top, is_hosts: false, certain: true, entered: false, known })
     }
 
     fn kind(&self, path: &[u8]) -> Option<Kind> {
@@ -155,6 +157,9 @@ impl Tree {
     pub fn make(&mut self, builder: &mut Builder, path: &[u8], want: Want) -> Result<Place> {
         if want != Want::File && self.is_ours(path) {
             return Ok(Place { directory: self.top, name: builder.text(path)?, ours: true });
+        }
+        if self.is_hosts {
+            return Ok(Place { directory: self.top, name: builder.text(path)?, ours: false });
         }
         let place = self.parent(builder, path)?;
         let (directory, name) = (place.directory.into(), place.name);

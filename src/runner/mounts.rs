@@ -202,7 +202,7 @@ impl Runner {
     /// A file with contents.
     pub fn add_file(&mut self, target: &Text, data: &[u8], mode: u32, flags: u32) -> Result<()> {
         valid::bits("file", flags.into(), SBX_MOUNT_OPTIONAL.into())?;
-        valid::mode("file", mode)?;
+        valid::plain_mode("file", mode)?;
         if data.len() > FILE_MAX {
             return Err(Error::invalid(format_args!("file: more than {FILE_MAX} bytes")));
         }
@@ -212,7 +212,7 @@ impl Runner {
     /// An empty directory.
     pub fn add_dir(&mut self, target: &Text, mode: u32, flags: u32) -> Result<()> {
         valid::bits("dir", flags.into(), SBX_MOUNT_OPTIONAL.into())?;
-        valid::mode("dir", mode)?;
+        valid::plain_mode("dir", mode)?;
         self.add("dir", target, flags, MountKind::Dir { mode })
     }
 

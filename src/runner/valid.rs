@@ -70,6 +70,14 @@ pub fn mode(name: &str, mode: u32) -> Result<()> {
     Ok(())
 }
 
+/// A mode without set-user-id and set-group-id: the kernel drops those from what a plan makes.
+pub fn plain_mode(name: &str, mode: u32) -> Result<()> {
+    if mode & !0o1777 != 0 {
+        return Err(Error::invalid(format_args!("{name}: mode {mode:#o} has more than 01777")));
+    }
+    Ok(())
+}
+
 /// A list of strings that is short enough to count.
 pub fn strings(name: &str, list: &[Text]) -> Result<()> {
     if list.len() > STRINGS_MAX {

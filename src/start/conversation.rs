@@ -266,12 +266,10 @@ impl<'a> Conversation<'a> {
         if let Err(failure) = self.failure() {
             return failure;
         }
-        if self.control().stage.load(Acquire) == stage::EXEC_INIT {
-            return Error::with_message(
-                Location::InitPlan,
-                self.exit_code().filter(|code| *code > 0).unwrap_or(libc::EIO),
-                format_args!("the embedded program could not read its plan"),
-            );
+        let unread = self.control().stage.load(Acquire) == stage::EXEC_INIT;
+        if let Some(errno) = self.exit_code().filter(|code| unread && *code > 0) {
+            let message = format_args!("the embedded program could not read its plan");
+            return Error::with_message(Location::InitPlan, errno, message);
         }
         let step = self.control().step.load(Acquire);
         Error::with_message(

@@ -93,7 +93,7 @@ void add_restrictions(sbx_runner *runner, const char *path)
     assert_ok(sbx_set_landlock(runner, FS_EXECUTE_WRITE_READ_FILE_READ_DIR, abi >= 4 ? NET_BIND_CONNECT : 0,
                                abi >= 6 ? SCOPE_ALL : 0, 0, &error), &error);
     assert_ok(sbx_add_landlock_path(runner, path, FS_EXECUTE_WRITE_READ_FILE_READ_DIR, 0, &error), &error);
-    assert_ok(sbx_add_landlock_path(runner, "/nonexistent", 1, SBX_MOUNT_OPTIONAL, &error), &error);
+    assert_ok(sbx_add_landlock_path(runner, "/no-such-path-for-sbx", 1, SBX_MOUNT_OPTIONAL, &error), &error);
     if (abi >= 4) {
         assert_ok(sbx_add_landlock_port(runner, 80, NET_BIND_CONNECT, &error), &error);
     }

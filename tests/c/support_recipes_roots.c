@@ -27,7 +27,7 @@ static void add_mounts(struct prepared *prepared)
     assert_ok(sbx_set_pivot_root(runner, NULL, 0, &error), &error);
     assert_ok(sbx_add_bind(runner, inside("exit0"), "/bin/exit0", 0, &error), &error);
     assert_ok(sbx_add_bind(runner, scratch, "/work/scratch", SBX_MOUNT_WRITABLE, &error), &error);
-    assert_ok(sbx_add_bind(runner, "/nonexistent", "/missing", SBX_MOUNT_OPTIONAL, &error), &error);
+    assert_ok(sbx_add_bind(runner, "/no-such-path-for-sbx", "/missing", SBX_MOUNT_OPTIONAL, &error), &error);
     assert_ok(sbx_add_tmpfs(runner, "/tmp", 1 << 20, 64, 01777, 0, &error), &error);
     assert_ok(sbx_add_proc(runner, "/proc", 0, &error), &error);
     assert_ok(sbx_add_dev(runner, "/dev", SBX_MOUNT_DEVPTS, &error), &error);

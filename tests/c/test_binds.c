@@ -248,6 +248,21 @@ static void a_descriptor_whose_name_was_taken_is_refused(void **state)
     sbx_runner_free(runner);
 }
 
+/* What is mounted for the sandbox is not part of it. */
+static void the_hosts_root_is_the_hosts(void **state)
+{
+    (void)state;
+    const char *note = text("%s/note", make_box());
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        add_bind(runner, "/", "/host", 0);
+        expect(runner, NULL, "/inside/files", text("read /host%s", note), "ok hello", "create /host/etc/sbx-test", "EROFS",
+               text("append /host%s x", note), "EROFS", "list /", "ok host inside", NULL);
+        sbx_runner_free(runner);
+    }
+}
+
 /* The same by its name, but something was mounted over it: the name leads elsewhere. */
 static void a_descriptor_that_was_covered_is_refused(void **state)
 {
@@ -286,6 +301,7 @@ int main(void)
         host_test(a_target_of_the_wrong_kind_is_named),
         host_test(by_descriptor_for_one_start),
         host_test(a_descriptor_whose_name_was_taken_is_refused),
+        host_test(the_hosts_root_is_the_hosts),
         host_test(a_descriptor_that_was_covered_is_refused),
     };
     return cmocka_run_group_tests_name("binds", tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -141,6 +142,38 @@ static void what_cannot_be_emptied_is_reported(void **state)
     in_unprivileged_host(unprivileged_bounding_set, (void *)reachable_inside("self"));
 }
 
+/* The same for root without CAP_SETPCAP, as container runtimes start it: an exec by uid 0 would give back what the bounding
+ * set has, so the start is refused unless something else prevents that. */
+static void root_without_setpcap(void *self)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    assert_int_equal(syscall(SYS_capget, &header, data), 0);
+    data[0].permitted &= ~(UINT32_C(1) << CAP_SETPCAP);
+    data[0].effective &= ~(UINT32_C(1) << CAP_SETPCAP);
+    assert_int_equal(syscall(SYS_capset, &header, data), 0);
+    for (size_t i = 0; i < SHAPES; i++) {
+        const char *argv[] = {self, "caps", NULL};
+        sbx_runner *runner = sbx_runner_new();
+        assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
+        set_shape(runner, shapes[i]);
+        keep(runner, 0);
+        assert_int_not_equal(run(runner, NULL)->started, 0);
+
+        assert_int_equal(sbx_set_no_new_privs(runner, true, NULL), 0);
+        const struct outcome *outcome = expect(runner, NULL, self, "caps", "ok 0 0 0 * 0", NULL);
+        assert_int_equal(outcome->unenforced, SBX_UNENFORCED_BOUNDING_SET | SBX_UNENFORCED_SECUREBITS);
+        sbx_runner_free(runner);
+    }
+}
+
+static void uid_0_regains_nothing_by_its_exec(void **state)
+{
+    (void)state;
+    need_root();
+    in_forked_host(root_without_setpcap, (void *)reachable_inside("self"));
+}
+
 /* A copy of inside/self that belongs to root and is set-user-id, or has CAP_NET_RAW as a file capability. */
 static const char *make_helper(bool setuid)
 {
@@ -240,6 +273,7 @@ int main(void)
         host_test(they_are_kept_across_a_change_of_user),
         host_test(in_a_user_namespace_of_another_id),
         host_test(what_cannot_be_emptied_is_reported),
+        host_test(uid_0_regains_nothing_by_its_exec),
         host_test(no_new_privs_stops_setuid_and_file_capabilities),
         host_test(an_empty_bounding_set_stops_file_capabilities),
         host_test(nosuid_mounts_stop_setuid_and_file_capabilities),

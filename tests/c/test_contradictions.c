@@ -8,7 +8,9 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -261,7 +263,7 @@ static void launch_replaces_the_program(void **state)
     (void)state;
     sbx_runner *runner = runner_for("exit0", "3", NULL);
     struct sbx_error error = SBX_ERROR_INIT;
-    assert_ok(sbx_set_exec_path(runner, "/nonexistent", &error), &error);
+    assert_ok(sbx_set_exec_path(runner, "/no such program", &error), &error);
     int fd = open(inside("exit0"), O_RDONLY | O_CLOEXEC);
     struct sbx_launch launch = SBX_LAUNCH_INIT;
     launch.exec_fd = fd;
@@ -290,6 +292,37 @@ static void launch_bind_on_a_taken_target(void **state)
     sbx_runner_free(runner);
 }
 
+/* Without a root of its own a sandbox mounts on what is there: a missing target would have to be made on the
+ * host's file system, where it would stay. */
+static void nothing_is_made_on_the_host(void **state)
+{
+    (void)state;
+    if (under_valgrind()) {
+        skip_because("the library for valgrind has no init");
+    }
+    char target[600];
+    snprintf(target, sizeof target, "%s/missing", make_scratch());
+    for (int kind = 0; kind < 3; kind++) {
+        sbx_runner *runner = runner_for("exit0", NULL);
+        set_namespaces(runner, SBX_NS_MNT | SBX_NS_PID);
+        struct sbx_error error = SBX_ERROR_INIT;
+        assert_ok(kind == 0   ? sbx_add_tmpfs(runner, target, 0, 0, 0755, 0, &error)
+                  : kind == 1 ? sbx_add_bind(runner, "/etc", target, 0, &error)
+                              : sbx_add_proc(runner, target, 0, &error), &error);
+        sbx_process *process = NULL;
+        assert_error(sbx_start(runner, NULL, &process, &error), ENOENT, &error);
+        assert_string_equal(sbx_location_name(error.location), "mount_target");
+        assert_int_equal(error.index, 0);
+        assert_int_equal(access(target, F_OK), -1);
+
+        /* On what exists they are mounted, for the program alone. */
+        assert_int_equal(mkdir(target, 0755), 0);
+        run_ok(runner, 0);
+        assert_int_equal(rmdir(target), 0);
+        sbx_runner_free(runner);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +330,7 @@ int main(void)
         host_test(launch_path_and_fd),
         host_test(launch_replaces_the_program),
         host_test(launch_bind_on_a_taken_target),
+        host_test(nothing_is_made_on_the_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -257,7 +257,7 @@ static void expect_exec_error(sbx_runner *runner, const char *path, int number_w
 
 static const char *file_in(const char *directory, const char *name, const char *text, unsigned mode)
 {
-    static char paths[4][256];
+    static char paths[4][600];
     static unsigned next;
     char *path = paths[next++ % 4];
     snprintf(path, sizeof paths[0], "%s/%s", directory, name);
@@ -269,17 +269,19 @@ static void programs_that_cannot_be(void **state)
 {
     sbx_runner *runner = shaped(state, "exit0");
     const char *directory = make_scratch();
-    char loop[128];
+    char loop[600];
+    char missing[600];
     snprintf(loop, sizeof loop, "%s/loop", directory);
+    snprintf(missing, sizeof missing, "%s/missing", directory);
     assert_int_equal(symlink("loop", loop), 0);
 
-    expect_exec_error(runner, "/nonexistent", ENOENT, SBX_BLAME_PROGRAM);
-    expect_exec_error(runner, "nonexistent", ENOENT, SBX_BLAME_PROGRAM);
+    expect_exec_error(runner, missing, ENOENT, SBX_BLAME_PROGRAM);
+    expect_exec_error(runner, "no such program", ENOENT, SBX_BLAME_PROGRAM);
     expect_exec_error(runner, directory, EACCES, SBX_BLAME_PROGRAM);
     expect_exec_error(runner, file_in(directory, "plain", "text", 0644), EACCES, SBX_BLAME_PROGRAM);
     expect_exec_error(runner, file_in(directory, "text", "text", 0755), ENOEXEC, SBX_BLAME_PROGRAM);
     expect_exec_error(runner, file_in(directory, "empty", "", 0755), ENOEXEC, SBX_BLAME_PROGRAM);
-    expect_exec_error(runner, file_in(directory, "script", "#!/nonexistent\n", 0755), ENOENT, SBX_BLAME_PROGRAM);
+    expect_exec_error(runner, file_in(directory, "script", "#!/no such interpreter\n", 0755), ENOENT, SBX_BLAME_PROGRAM);
     expect_exec_error(runner, file_in(directory, "elf", "\177ELF\2\1\1", 0755), ENOEXEC, SBX_BLAME_PROGRAM);
     expect_exec_error(runner, loop, ELOOP, SBX_BLAME_PROGRAM);
     expect_exec_error(runner, "/dev/null/x", ENOTDIR, SBX_BLAME_PROGRAM);

@@ -31,7 +31,7 @@ struct cause {
 
 static void missing_program(sbx_runner *runner)
 {
-    assert_ok(sbx_set_exec_path(runner, "/nonexistent", &error), &error);
+    assert_ok(sbx_set_exec_path(runner, "/no-such-path-for-sbx", &error), &error);
 }
 
 static void directory_as_program(sbx_runner *runner)
@@ -41,7 +41,7 @@ static void directory_as_program(sbx_runner *runner)
 
 static void missing_workdir(sbx_runner *runner)
 {
-    assert_ok(sbx_set_workdir(runner, "/nonexistent", &error), &error);
+    assert_ok(sbx_set_workdir(runner, "/no-such-path-for-sbx", &error), &error);
 }
 
 static void file_as_workdir(sbx_runner *runner)
@@ -95,7 +95,7 @@ static void missing_landlock_path(sbx_runner *runner)
     assert_ok(sbx_set_no_new_privs(runner, true, &error), &error);
     assert_ok(sbx_set_landlock(runner, 1, 0, 0, 0, &error), &error);
     assert_ok(sbx_add_landlock_path(runner, "/", 1, 0, &error), &error);
-    assert_ok(sbx_add_landlock_path(runner, "/nonexistent", 1, 0, &error), &error);
+    assert_ok(sbx_add_landlock_path(runner, "/no-such-path-for-sbx", 1, 0, &error), &error);
 }
 
 static void begin_root(sbx_runner *runner)
@@ -108,7 +108,7 @@ static void begin_root(sbx_runner *runner)
 static void missing_source(sbx_runner *runner)
 {
     begin_root(runner);
-    assert_ok(sbx_add_bind(runner, "/nonexistent", "/a", 0, &error), &error);
+    assert_ok(sbx_add_bind(runner, "/no-such-path-for-sbx", "/a", 0, &error), &error);
 }
 
 static void unknown_file_system(sbx_runner *runner)
@@ -137,12 +137,12 @@ static void other_link_in_the_way(sbx_runner *runner)
 static void missing_rootfs(sbx_runner *runner)
 {
     set_namespaces(runner, SBX_NS_MNT);
-    assert_ok(sbx_set_pivot_root(runner, "/nonexistent", 0, &error), &error);
+    assert_ok(sbx_set_pivot_root(runner, "/no-such-path-for-sbx", 0, &error), &error);
 }
 
 static void missing_chroot(sbx_runner *runner)
 {
-    assert_ok(sbx_set_chroot(runner, "/nonexistent", &error), &error);
+    assert_ok(sbx_set_chroot(runner, "/no-such-path-for-sbx", &error), &error);
 }
 
 static void foreign_ids(sbx_runner *runner)

@@ -134,7 +134,7 @@ static void starts_of_every_kind_change_nothing(void **state)
 static void failing_starts_change_nothing(void **state)
 {
     (void)state;
-    static const char *const nowhere[] = {"/nonexistent/program", NULL};
+    static const char *const nowhere[] = {"/no-such-path-for-sbx/program", NULL};
     for (size_t i = 0; i < n_recipes; i++) {
         for (size_t shape = 0; shape < 3; shape++) {
             struct prepared prepared;

@@ -103,6 +103,25 @@ static void dev_has_the_harmless_devices(void **state)
     }
 }
 
+/* Who owns a device outside could change its mode from inside, with no capability at all, for every program of the machine. */
+static void the_hosts_devices_cannot_be_changed(void **state)
+{
+    (void)state;
+    const char *root = make_scratch();
+    write_file(text("%s/masked", root), "x", 1, 0644);
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = rooted_sandbox(0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_dev(runner, "/dev", SBX_MOUNT_DEVPTS, NULL), 0);
+        assert_int_equal(sbx_add_bind(runner, root, "/box", 0, NULL), 0);
+        assert_int_equal(sbx_add_mask(runner, "/box/masked", 0, NULL), 0);
+        /* To the mode that they have: should it work, nothing is broken. */
+        expect(runner, NULL, "/inside/files", "chmod /dev/null 666", "EROFS", "chmod /dev/full 666", "EROFS", "chmod /dev/urandom 666",
+               "EROFS", "chmod /box/masked 666", "EROFS", "fchmod 0 666", "E*", "flags /dev/null", "ok ro nosuid noexec", NULL);
+        sbx_runner_free(runner);
+    }
+}
+
 static void dev_has_terminals_on_request(void **state)
 {
     (void)state;
@@ -258,6 +277,7 @@ int main(void)
         host_test(proc_may_be_writable),
         host_test(hidepid_hides_other_users_processes),
         host_test(dev_has_the_harmless_devices),
+        host_test(the_hosts_devices_cannot_be_changed),
         host_test(dev_has_terminals_on_request),
         host_test(overlay_is_written_to_its_upper_directory),
         host_test(overlay_without_an_upper_directory_is_read_only),

@@ -272,6 +272,30 @@ static void files_in_an_existing_tree(void **state)
     }
 }
 
+/* A link stays in an existing tree: the next start finds it, and is content with the same text only. */
+static void links_in_an_existing_tree(void **state)
+{
+    (void)state;
+    const char *root = make_rootfs();
+    const char *const others[] = {"etc/shadowy", "etc/shado", "xtc/shadow", ""};
+    const char *argv[] = {"/inside/files", NULL};
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = pivot_into(root);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_symlink(runner, "etc/shadow", "/link", 0, NULL), 0);
+        expect(runner, NULL, "/inside/files", "link /link", "ok etc/shadow", "read /link", "ok secret", NULL);
+        sbx_runner_free(runner);
+        for (size_t k = 0; others[k][0] != '\0'; k++) {
+            runner = pivot_into(root);
+            set_shape(runner, shapes[i]);
+            assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
+            assert_int_equal(sbx_add_symlink(runner, others[k], "/link", 0, NULL), 0);
+            expect_refusal(runner, NULL, "symlink", EEXIST);
+            sbx_runner_free(runner);
+        }
+    }
+}
+
 /* ".." in the root stays in the root, for the targets as for the program: whatever is mounted for the time of the setup. */
 static void links_with_too_many_dots(void **state)
 {
@@ -356,6 +380,7 @@ int main(void)
         host_test(masks_hide_files_and_directories),
         host_test(a_mask_of_nothing_is_named_or_skipped),
         host_test(files_in_an_existing_tree),
+        host_test(links_in_an_existing_tree),
         host_test(links_with_too_many_dots),
         host_test(nothing_but_the_entries_is_mounted),
         host_test(missing_targets_in_an_existing_tree_are_made),

@@ -119,6 +119,27 @@ static void signals_end_the_program_as_they_should(void **state)
     }
 }
 
+/* A stop that only a tracer sees is no end, and the program cannot make the init its tracer's fool. */
+static void a_stop_is_not_taken_for_the_end(void **state)
+{
+    (void)state;
+    for (int pid_namespace = 0; pid_namespace < 2; pid_namespace++) {
+        sbx_runner *runner = behind_init(pid_namespace);
+        int output;
+        sbx_process *process = start_asking(runner, NULL, &output, inside("tree"), "traceme", "raise 10", "sleep 1000", NULL);
+        next_line(output);
+        struct sbx_status status = SBX_STATUS_INIT;
+        assert_int_equal(sbx_process_wait(process, 200 * UINT64_C(1000000), &status, NULL), -ETIMEDOUT);
+        assert_int_equal(sbx_process_kill(process, SIGKILL, NULL), 0);
+        assert_int_equal(sbx_process_wait(process, READ_TIMEOUT_NS, &status, NULL), 0);
+        assert_int_equal(status.code, CLD_KILLED);
+        assert_int_equal(status.status, SIGKILL);
+        close(output);
+        sbx_process_free(process);
+        sbx_runner_free(runner);
+    }
+}
+
 /* Control: what a program sees that is process 1 itself. */
 static void process_1_is_not_ended_by_its_own_signals(void **state)
 {
@@ -241,6 +262,7 @@ int main(void)
         host_test(freeing_ends_the_whole_tree),
         host_test(killing_everything_inside_spares_host_and_init),
         host_test(signals_end_the_program_as_they_should),
+        host_test(a_stop_is_not_taken_for_the_end),
         host_test(process_1_is_not_ended_by_its_own_signals),
         host_test(orphans_come_to_the_init_and_are_reaped),
         host_test(no_zombies_pile_up),

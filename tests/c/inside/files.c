@@ -95,6 +95,18 @@ static int by_name(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+/* chmod PATH MODE */
+static void do_chmod(char **words)
+{
+    answer_result(chmod(words[0], (mode_t)strtol(words[1], NULL, 8)));
+}
+
+/* fchmod FD MODE */
+static void do_fchmod(char **words)
+{
+    answer_result(fchmod(atoi(words[0]), (mode_t)strtol(words[1], NULL, 8)));
+}
+
 static void do_list(char **words)
 {
     DIR *dir = opendir(words[0]);
@@ -351,6 +363,7 @@ int main(int argc, char **argv)
         {"many", 2, do_many},         {"device", 1, do_device},     {"pty", 0, do_pty},
         {"tmpfs", 1, do_mount_tmpfs}, {"rw", 1, do_remount_rw},     {"umount", 1, do_umount},
         {"chroot", 1, do_chroot},     {"run", 1, do_run},           {"fds", 0, do_fds},
+        {"chmod", 2, do_chmod},       {"fchmod", 2, do_fchmod},
         {NULL, 0, NULL},
     };
     return answer_all(verbs, argc, argv);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -133,6 +134,13 @@ static void do_raise(char **words)
     answer_result(raise(atoi(words[0])));
 }
 
+/* Asks to be traced by its parent: from here on each signal stops it, and the parent sees a stop. */
+static void do_traceme(char **words)
+{
+    (void)words;
+    answer_result(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+}
+
 static void do_abort(char **words)
 {
     (void)words;
@@ -163,7 +171,8 @@ int main(int argc, char **argv)
     static const struct verb verbs[] = {
         {"daemon", 1, do_daemon}, {"orphans", 1, do_orphans}, {"orphans-parent", 0, do_orphans_parent},
         {"kill-all", 1, do_kill_all}, {"kill", 2, do_kill},   {"raise", 1, do_raise},
-        {"abort", 0, do_abort},   {"pid", 0, do_pid},         {"wait", 0, do_wait},     {"close", 1, do_close},     {NULL, 0, NULL},
+        {"abort", 0, do_abort},   {"pid", 0, do_pid},         {"wait", 0, do_wait},     {"close", 1, do_close},
+        {"traceme", 0, do_traceme}, {NULL, 0, NULL},
     };
     return answer_all(verbs, argc, argv);
 }
