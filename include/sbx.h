@@ -155,6 +155,10 @@
 // sbx_process_unenforced: the host's supplementary groups are still there (setgroups is denied).
 #define SBX_UNENFORCED_GROUPS (1 << 4)
 
+// Without /proc of the host's own pid namespace an init without a pid namespace knows only the
+// program: what it leaves behind may live on.
+#define SBX_UNENFORCED_DESCENDANTS (1 << 5)
+
 // One started program, and whatever it started itself.
 //
 // Threads: every function may be called from any thread, from many at once; sbx_process_free is

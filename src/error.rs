@@ -343,4 +343,6 @@ locations! {
     Exec = 93 c"exec",
     /// setfsuid(2), setfsgid(2): ids that the new user namespace knows, for what is made in it.
     FsIds = 94 c"fs_ids",
+    /// setpgid(2): a process group of its own.
+    Setpgid = 95 c"process_group",
 }

@@ -85,3 +85,6 @@ pub const SBX_UNENFORCED_MOUNT: u64 = 1 << 2;
 pub const SBX_UNENFORCED_SECUREBITS: u64 = 1 << 3;
 /// sbx_process_unenforced: the host's supplementary groups are still there (setgroups is denied).
 pub const SBX_UNENFORCED_GROUPS: u64 = 1 << 4;
+/// Without /proc of the host's own pid namespace an init without a pid namespace knows only the
+/// program: what it leaves behind may live on.
+pub const SBX_UNENFORCED_DESCENDANTS: u64 = 1 << 5;

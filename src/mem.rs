@@ -104,6 +104,11 @@ impl Text {
         &self.0
     }
 
+    /// The string itself.
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+
     /// For a system call; valid as long as `self`.
     pub fn as_ptr(&self) -> *const c_char {
         self.0.as_ptr().cast()

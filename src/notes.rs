@@ -4,7 +4,7 @@
 use core::ffi::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::child::plan::{Ended, Note};
+use crate::child::plan::{Ended, Note, answer};
 
 /// What came.
 pub enum Received {
@@ -26,6 +26,17 @@ impl core::ops::Deref for Ended {
 /// Room for SCM_CREDENTIALS and one descriptor.
 #[repr(C, align(8))]
 struct ControlBuffer([u8; 128]);
+
+/// Tells the init to kill everybody. Does not wait: an init that does not read has its reasons, and
+/// one note is enough.
+pub fn send_kill(channel: &OwnedFd) {
+    let note = Note { kind: answer::KILL, ..Note::default() };
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the note lives in this frame. Without anybody at the other end nothing is left to kill.
+    unsafe {
+        libc::send(channel.as_raw_fd(), (&raw const note).cast(), size_of::<Note>(), flags);
+    }
+}
 
 /// Receives without waiting; `peek`: the note stays for the next one who looks.
 pub fn receive(channel: &OwnedFd, peek: bool) -> Received {
@@ -66,7 +77,12 @@ pub fn receive(channel: &OwnedFd, peek: bool) -> Received {
                     sender = data.cast::<libc::ucred>().read_unaligned().pid
                 }
                 (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
-                    fd = Some(OwnedFd::from_raw_fd(data.cast::<c_int>().read_unaligned()))
+                    // One is expected; any other is closed at once.
+                    let count = (head.cmsg_len as usize - (data as usize - message as usize)) / 4;
+                    for n in (0..count).rev() {
+                        let raw = data.cast::<c_int>().add(n).read_unaligned();
+                        fd = Some(OwnedFd::from_raw_fd(raw));
+                    }
                 }
                 _ => {}
             }

@@ -6,13 +6,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::child::channel::send_note;
-use crate::child::plan::{Ended, answer, request};
+use crate::child::plan::{Ended, request};
 use crate::error::{Error, Location, Result};
 use crate::notes::{self, Received};
 use crate::plan::Shape;
 use crate::start::{Memfd, recorded_failure};
 use crate::sys::{self, Deadline, NotCancelled};
+
+/// How long an init may take to end everybody, before it is killed itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is told to go on meanwhile.
+const ROUND: Duration = Duration::from_millis(10);
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +55,8 @@ pub struct Process {
     pidfd: OwnedFd,
     /// The init and the channel to it.
     init: Option<(OwnedFd, OwnedFd)>,
+    /// The init's pid in the host's pid namespace, or 0.
+    init_pid: c_int,
     /// Whether the init has a pid namespace of its own.
     pid_namespace: bool,
     /// Holds the control block, where a failure after the start's return is written down.
@@ -77,6 +83,7 @@ impl Process {
             pid,
             pidfd,
             init: None,
+            init_pid: 0,
             pid_namespace: false,
             memfd,
             unenforced,
@@ -89,7 +96,7 @@ impl Process {
     /// An init's child.
     pub fn of_init(
         program: (c_int, OwnedFd),
-        init: (OwnedFd, OwnedFd),
+        (init_pid, init): (c_int, (OwnedFd, OwnedFd)),
         memfd: Option<Memfd>,
         unenforced: u64,
         pid_namespace: bool,
@@ -100,6 +107,7 @@ impl Process {
             pid,
             pidfd,
             init: Some(init),
+            init_pid,
             pid_namespace,
             memfd,
             unenforced,
@@ -164,13 +172,21 @@ impl Process {
             // the init's own end) is what is waited for.
             match &self.init {
                 None => _ = sys::poll([self.pidfd()], deadline.left()),
-                Some((init, channel)) => {
-                    let program = if self.traced { self.pidfd() } else { -1 };
-                    let hung_up = self.hung_up.load(Relaxed);
-                    let channel = if hung_up { -1 } else { channel.as_raw_fd() };
-                    let fds = [channel, init.as_raw_fd(), program];
-                    _ = sys::poll(fds, deadline.left());
-                }
+                Some((init, channel)) => self.wait_for_note(init, channel, deadline),
+            }
+        }
+    }
+
+    /// Until the init may have something to say. It does so a few microseconds after the program's end;
+    /// if not, it may have been stopped from inside, and is told to go on.
+    fn wait_for_note(&self, init: &OwnedFd, channel: &OwnedFd, deadline: Deadline) {
+        let channel = if self.hung_up.load(Relaxed) { -1 } else { channel.as_raw_fd() };
+        let ends = [channel, init.as_raw_fd(), self.pidfd()];
+        let [note, init_ended, program_ended] = sys::poll(ends, deadline.left());
+        if program_ended && !note && !init_ended {
+            let round = deadline.left().unwrap_or(ROUND).min(ROUND);
+            if !sys::poll([channel, init.as_raw_fd()], Some(round)).contains(&true) {
+                let _ = sys::send_signal(init.as_fd(), libc::SIGCONT);
             }
         }
     }
@@ -206,10 +222,16 @@ impl Process {
             // In this order: an init that has ended sends nothing any more.
             let init_ended = sys::has_ended(init.as_fd());
             match notes::receive(channel, true) {
-                Received::Note(note, ..) if note.kind == request::ENDED => {
+                // The init's word counts only if it is the init's, and if the kernel says so too: a
+                // program that may trace the init could have got hold of its end of the channel.
+                Received::Note(note, sender, _)
+                    if note.kind == request::ENDED
+                        && sender == self.init_pid
+                        && sys::has_ended(self.pidfd.as_fd()) =>
+                {
                     *ended = Some(status_of(&note))
                 }
-                // EXECED, after a start that returned at the stop.
+                // EXECED, after a start that returned at the stop; or a forgery.
                 Received::Note(..) => _ = notes::receive(channel, false),
                 Received::Nothing if !init_ended => return Ok(None),
                 Received::Nothing | Received::End => {
@@ -260,8 +282,7 @@ impl Process {
     pub fn kill_tree(&self) -> Result<()> {
         let _not_cancelled = NotCancelled::begin();
         if let Some((_, channel)) = &self.init {
-            // SAFETY: a socket of ours. Without an init at the other end nothing is left to kill.
-            unsafe { send_note(channel.as_raw_fd(), answer::KILL, -1) };
+            notes::send_kill(channel);
         }
         match sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL) {
             Ok(()) | Err(libc::ESRCH) => Ok(()),
@@ -279,19 +300,48 @@ impl Drop for Process {
         }
         let _not_cancelled = NotCancelled::begin();
         let _ = self.kill_tree();
+        if self.traced {
+            self.let_tracee_die();
+        }
         match &self.init {
             None => drop(reap(self.pidfd.as_fd())),
-            Some((init, _)) => {
-                if self.traced {
-                    sys::poll([self.pidfd()], None);
-                    self.hand_over_tracee();
-                }
-                if self.pid_namespace {
-                    // Takes everybody in the namespace along.
-                    let _ = sys::send_signal(init.as_fd(), libc::SIGKILL);
-                }
-                reap(init.as_fd());
+            Some((init, _)) => self.end_init(init.as_fd()),
+        }
+    }
+}
+
+impl Process {
+    /// A killed tracee may stop once more on its way out (PTRACE_EVENT_EXIT), for its tracer: if that
+    /// is this thread it lets it go on.
+    fn let_tracee_die(&self) {
+        let patience = Deadline::after(Some(PATIENCE));
+        while !sys::poll([self.pidfd()], Some(ROUND))[0] && !patience.is_over() {
+            // SAFETY: no memory of ours is involved; a thread that is not the tracer is refused.
+            unsafe { libc::ptrace(libc::PTRACE_CONT, self.pid, 0usize, 0usize) };
+        }
+        self.hand_over_tracee();
+    }
+
+    /// Ends the init and reaps it.
+    fn end_init(&self, init: BorrowedFd) {
+        if self.pid_namespace {
+            // Takes everybody in the namespace along.
+            let _ = sys::send_signal(init, libc::SIGKILL);
+            if !self.traced {
+                reap(init);
+                return;
             }
+        }
+        // Without a pid namespace it was told to kill everybody. A program with its uid may have
+        // stopped it, again and again; and in the end it can only be killed itself. A tracer's further
+        // tracees hold up a pid namespace until the tracer has reaped them: that is not waited for.
+        let patience = Deadline::after(Some(PATIENCE));
+        while !sys::poll([init.as_raw_fd()], Some(ROUND))[0] && !patience.is_over() {
+            let _ = sys::send_signal(init, libc::SIGCONT);
+        }
+        let _ = sys::send_signal(init, libc::SIGKILL);
+        if !self.traced || sys::poll([init.as_raw_fd()], Some(ROUND))[0] {
+            reap(init);
         }
     }
 }
@@ -327,12 +377,13 @@ pub fn reap(pidfd: BorrowedFd) -> Option<Status> {
             );
             (waited, info, usage)
         };
-        if waited == 0 {
+        // A program that asked to be traced shows its stops too: they are no end.
+        if waited == 0 && (libc::CLD_EXITED..=libc::CLD_DUMPED).contains(&info.si_code) {
             // SAFETY: waitid filled the fields of SIGCHLD.
             let status = unsafe { info.si_status() };
             return Some(Status { code: info.si_code, status, usage: Some(usage_of(&usage)) });
         }
-        if sys::errno() != libc::EINTR {
+        if waited != 0 && sys::errno() != libc::EINTR {
             break;
         }
     }

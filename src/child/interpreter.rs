@@ -88,6 +88,7 @@ pub unsafe fn walk(context: &mut Context) -> End {
         }
         if step.catch_errno == errno || step.catch_errno == ANY_ERRNO {
             control.unenforced.fetch_or(step.catch_mark, Relaxed);
+            keep(context, step, -1);
             at = u32::from(step.catch_to);
             continue;
         }

@@ -10,10 +10,13 @@ use crate::spawn::{POLLIN, Pollfd, Spawned};
 
 const SIGKILL: usize = 9;
 const P_ALL: usize = 0;
+const P_PID: usize = 1;
 const WNOHANG: usize = 1;
 /// Also children that announce their end by another signal than SIGCHLD.
 const WALL: usize = 0x4000_0000;
 const WEXITED: usize = 4;
+const CLD_EXITED: i32 = 1;
+const CLD_DUMPED: i32 = 3;
 
 /// The parts of siginfo_t that waitid(2) fills.
 #[repr(C)]
@@ -48,18 +51,34 @@ pub fn reap_until_the_end(context: &Context, header: &Header, spawned: Spawned) 
         events: POLLIN,
         revents: 0,
     });
+    let mut more = false;
     loop {
-        // SAFETY: three entries, in this frame.
-        unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 3, 0, 0, 0, 0]) };
-        if polled[0].revents != 0 && reap(signals, program, context.socket)
-            || polled[1].revents != 0
-        {
+        let now = [0i64; 2];
+        let timeout = if more { &raw const now as usize } else { 0 };
+        // SAFETY: three entries and a time, in this frame.
+        unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 3, timeout, 0, 0, 0]) };
+        // The host first: whatever the program keeps this process busy with, it ends with its host.
+        if polled[1].revents != 0 {
             break;
         }
         // The host says KILL, or nobody is there any more to hear of the end.
         if polled[2].revents != 0 {
             kill(program as usize);
             polled[2].fd = -1;
+        }
+        if more || polled[0].revents != 0 {
+            drain(signals);
+            if reap(P_PID, program, 1) == Reaped::Program {
+                tell(context.socket);
+                break;
+            }
+            match reap(P_ALL, program, ROUND) {
+                Reaped::Program => {
+                    tell(context.socket);
+                    break;
+                }
+                left => more = left == Reaped::Some,
+            }
         }
     }
     if children >= 0 {
@@ -72,38 +91,61 @@ pub fn reap_until_the_end(context: &Context, header: &Header, spawned: Spawned) 
     exit(0)
 }
 
-/// Reaps what has ended; true: the program did, and the host has been told how.
-fn reap(signals: i32, program: i32, socket: i32) -> bool {
+/// How many are reaped before the host is looked at again: a crowd of children makes each search long,
+/// and four busy ones can make zombies faster than they are taken away.
+const ROUND: u32 = 64;
+
+/// What a round of reaping found.
+#[derive(PartialEq, Eq)]
+enum Reaped {
+    /// The program; status and usage stand in ENDED.
+    Program,
+    /// As many as were asked for: there may be more.
+    Some,
+    /// Nobody is left who has ended.
+    All,
+}
+
+/// Takes the pending signals away, before what they tell of is looked at.
+fn drain(signals: i32) {
     // SAFETY: the only user of the buffer.
     unsafe { syscall(nr::READ, [signals as usize, (&raw mut BUFFER) as usize, 4096, 0, 0, 0]) };
-    loop {
+}
+
+/// Reaps up to `most` of those that have ended.
+fn reap(which: usize, program: i32, most: u32) -> Reaped {
+    for _ in 0..most {
         // SAFETY: the only user of these statics; the kernel writes a siginfo and a rusage.
         let (reaped, info) = unsafe {
             (*&raw mut SIGINFO).pid = 0;
+            let info = (&raw mut SIGINFO) as usize;
             let usage = (&raw mut ENDED.usage) as usize;
-            (
-                syscall(
-                    nr::WAITID,
-                    [P_ALL, 0, (&raw mut SIGINFO) as usize, WEXITED | WNOHANG | WALL, usage, 0],
-                ),
-                &*&raw const SIGINFO,
-            )
+            let options = WEXITED | WNOHANG | WALL;
+            let reaped = syscall(nr::WAITID, [which, program as usize, info, options, usage, 0]);
+            (reaped, &*&raw const SIGINFO)
         };
         if reaped < 0 || info.pid == 0 {
-            return false;
+            return Reaped::All;
         }
-        if info.pid != program {
-            continue;
+        // A program that asked to be traced shows its stops to its parent, whatever was asked for:
+        // they are no end.
+        if info.pid == program && (CLD_EXITED..=CLD_DUMPED).contains(&info.code) {
+            // SAFETY: as above.
+            unsafe {
+                let ended = &mut *&raw mut ENDED;
+                ended.note.first = info.code;
+                ended.note.second = info.status;
+            }
+            return Reaped::Program;
         }
-        // SAFETY: as above; the socket is ours.
-        unsafe {
-            let ended = &mut *&raw mut ENDED;
-            ended.note.first = info.code;
-            ended.note.second = info.status;
-            channel::send(socket, (&raw const *ended).cast(), size_of::<Ended>(), -1);
-        }
-        return true;
     }
+    Reaped::Some
+}
+
+/// Tells the host how the program ended.
+fn tell(socket: i32) {
+    // SAFETY: written by `reap`; the socket is ours.
+    unsafe { channel::send(socket, (&raw const ENDED).cast(), size_of::<Ended>(), -1) };
 }
 
 /// Without a pid namespace: kills every child until there is none. What a killed child leaves behind
@@ -142,7 +184,8 @@ fn kill_children(signals: i32, children: i32) {
         unsafe {
             syscall(nr::PPOLL, [(&raw mut polled) as usize, 1, &raw const time as usize, 0, 0, 0])
         };
-        reap(signals, -1, -1);
+        drain(signals);
+        reap(P_ALL, -1, ROUND);
     }
 }
 

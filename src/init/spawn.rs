@@ -73,12 +73,11 @@ pub fn spawn(context: &mut Context, header: &Header) -> Spawned {
     }
     close(pipe_write);
     if header.mode & mode::STOPS != 0 {
-        // Until it has stopped itself, or is gone.
-        wait(program as i32, WSTOPPED | WEXITED | WNOWAIT);
+        wait_for_stop(header, program as i32, signals, pipe_read);
         // SAFETY: the socket is ours.
         unsafe { channel::send_note(context.socket, request::STOPPED, -1) };
     }
-    wait_for_exec(header, pipe_read);
+    wait_for_exec(header, program as i32, pipe_read);
     close(pipe_read);
     // SAFETY: mapped for good.
     let control = unsafe { &*context.control };
@@ -167,30 +166,54 @@ fn clone(context: &mut Context, header: &Header) -> isize {
 const WSTOPPED: usize = 2;
 const WEXITED: usize = 4;
 const WNOWAIT: usize = 0x0100_0000;
+const WNOHANG: usize = 1;
 
-/// Waits for the program.
-fn wait(program: i32, options: usize) {
+/// waitid(2) on the program; false: nothing to report yet.
+fn wait(program: i32, options: usize) -> bool {
     const P_PID: usize = 1;
-    // SAFETY: without a place for it nothing is written. EINTR cannot be: every signal is blocked.
-    unsafe { syscall(nr::WAITID, [P_PID, program as usize, 0, options, 0, 0]) };
+    let mut info = [0i32; 32];
+    // SAFETY: room for a siginfo_t, whose fifth word is the pid. EINTR cannot be: every signal is
+    // blocked.
+    let waited = unsafe {
+        syscall(nr::WAITID, [P_PID, program as usize, (&raw mut info) as usize, options, 0, 0])
+    };
+    waited < 0 || info[4] != 0
+}
+
+/// Waits until the program has stopped itself, or is gone.
+fn wait_for_stop(header: &Header, program: i32, signals: i32, pipe: i32) {
+    let mut buffer = [0u64; 16];
+    loop {
+        if wait(program, WSTOPPED | WEXITED | WNOWAIT | WNOHANG) {
+            return;
+        }
+        if poll_with_host(header, program, [signals, pipe])[1] {
+            return;
+        }
+        // SAFETY: a buffer with its size; what it says is only that somebody's state changed.
+        unsafe { syscall(nr::READ, [signals as usize, (&raw mut buffer) as usize, 128, 0, 0, 0]) };
+    }
 }
 
 /// Waits until the program's process has closed its end of the pipe: by its exec or its death.
-fn wait_for_exec(header: &Header, pipe: i32) {
-    let mut polled = [
-        Pollfd { fd: pipe, events: POLLIN, revents: 0 },
-        Pollfd { fd: header.host_pidfd, events: POLLIN, revents: 0 },
-    ];
-    loop {
-        // SAFETY: two entries, in this frame.
-        unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 2, 0, 0, 0, 0]) };
-        if polled[1].revents != 0 {
-            exit(0);
-        }
-        if polled[0].revents != 0 {
-            return;
-        }
+fn wait_for_exec(header: &Header, program: i32, pipe: i32) {
+    while !poll_with_host(header, program, [-1, pipe])[1] {}
+}
+
+/// Waits for either of two descriptors; the host's end is everybody's.
+fn poll_with_host(header: &Header, program: i32, fds: [i32; 2]) -> [bool; 2] {
+    let [first, second] = fds;
+    let mut polled =
+        [first, second, header.host_pidfd].map(|fd| Pollfd { fd, events: POLLIN, revents: 0 });
+    // SAFETY: three entries, in this frame.
+    unsafe { syscall(nr::PPOLL, [(&raw mut polled) as usize, 3, 0, 0, 0, 0]) };
+    if polled[2].revents != 0 {
+        const SIGKILL: usize = 9;
+        // SAFETY: a child that was not waited for keeps its pid: nobody else is hit.
+        unsafe { syscall(nr::KILL, [program as usize, SIGKILL, 0, 0, 0, 0]) };
+        exit(0);
     }
+    [polled[0].revents != 0, polled[1].revents != 0]
 }
 
 /// Writes the failure down and ends the sandbox.

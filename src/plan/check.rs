@@ -1,6 +1,6 @@
 //! What only makes sense together: contradictions between settings, found before anything is started.
 
-use super::host::{CAP_SETGID, CAP_SYS_ADMIN, Host, landlock_abi};
+use super::host::{CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, Host, landlock_abi};
 use crate::error::{Error, Result};
 use crate::launch::Launch;
 use crate::runner::{MountKind, RootKind, Runner};
@@ -130,8 +130,8 @@ fn mounts(runner: &Runner, launch: &Launch) -> Result<()> {
 
 fn identity(runner: &Runner, host: &Host) -> Result<()> {
     let Some(credential) = &runner.credential else {
-        if super::root::takes_ids(runner, host) {
-            // Its exec would bring the host's ids back, and clear the parent-death signal with that.
+        if runner.makes(libc::CLONE_NEWUSER) && leaves_out(runner, host) {
+            // It would run as the host's own user, whatever it looks like from inside.
             return Err(Error::invalid(format_args!(
                 "credential: not set, and the host's ids are not in the maps: who is the program?"
             )));
@@ -167,6 +167,20 @@ fn identity(runner: &Runner, host: &Host) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// True if the maps leave the host's own ids out. Without any map an unprivileged host's program can
+/// only be what the host is.
+fn leaves_out(runner: &Runner, host: &Host) -> bool {
+    if host.euid != 0 && !host.may(CAP_SETUID) {
+        // The kernel lets such a host map nobody but itself.
+        return false;
+    }
+    let knows = |id: u32, map: &[crate::runner::IdMap]| {
+        map.is_empty() && host.euid != 0
+            || map.iter().any(|range| id >= range.outside && id - range.outside < range.count)
+    };
+    !knows(host.euid, &runner.uid_map) || !knows(host.egid, &runner.gid_map)
 }
 
 /// True if the new user namespace lets its members call setgroups(2).

@@ -208,7 +208,7 @@ const NAMESPACES: [(u64, &str); 8] = [
 
 /// The names of the system calls that plans are made of.
 fn system_call_name(number: u32) -> &'static str {
-    const NAMES: [(libc::c_long, &str); 52] = [
+    const NAMES: [(libc::c_long, &str); 54] = [
         (libc::SYS_capset, "capset"),
         (libc::SYS_chdir, "chdir"),
         (libc::SYS_chroot, "chroot"),
@@ -257,6 +257,8 @@ fn system_call_name(number: u32) -> &'static str {
         (libc::SYS_setgroups, "setgroups"),
         (libc::SYS_sethostname, "sethostname"),
         (libc::SYS_setns, "setns"),
+        (libc::SYS_faccessat2, "faccessat2"),
+        (libc::SYS_setpgid, "setpgid"),
         (libc::SYS_setpriority, "setpriority"),
         (libc::SYS_setresgid, "setresgid"),
         (libc::SYS_setresuid, "setresuid"),

@@ -1,7 +1,7 @@
 //! Steps for a minimal /dev: a tmpfs with the harmless devices of the host, read-only at the end.
 
 use super::builder::{Arg, Builder};
-use super::mounts::{mount_at, set_attributes};
+use super::mounts::{DEVICE_ATTRIBUTES, mount_at, set_attributes};
 use super::root::{FROM_FD, OPEN_TREE_CLONE, attr};
 use super::tree::Tree;
 use crate::error::{Location, Result};
@@ -52,6 +52,7 @@ pub fn add(builder: &mut Builder, tree: &mut Tree, path: &[u8], flags: u32) -> R
                 &[libc::AT_FDCWD.into(), device, clone.into()],
             )?
             .out(source);
+        set_attributes(builder, Location::MountAttr, source, DEVICE_ATTRIBUTES, 0, 0)?;
         builder.call(
             Location::Mount,
             libc::SYS_move_mount,

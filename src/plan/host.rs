@@ -27,6 +27,8 @@ pub struct Host {
 
 /// CAP_SETGID.
 pub const CAP_SETGID: u64 = 1 << 6;
+/// CAP_SETUID.
+pub const CAP_SETUID: u64 = 1 << 7;
 /// CAP_SETPCAP.
 pub const CAP_SETPCAP: u64 = 1 << 8;
 /// CAP_SYS_ADMIN.

@@ -3,7 +3,7 @@
 use super::builder::{Arg, Builder, Offset};
 use super::check::setgroups_allowed;
 use super::host::{CAP_SETGID, CAP_SETPCAP, CAPABILITY_VERSION, Host, all_capabilities};
-use crate::error::{Location, Result};
+use crate::error::{Error, Location, Result};
 use crate::flags::*;
 use crate::runner::{IdMap, Runner};
 
@@ -180,11 +180,23 @@ pub fn add_final_capabilities(
             libc::SYS_prctl,
             &[libc::PR_SET_SECUREBITS.into(), SECUREBITS.into()],
         )?;
+    } else if !runner.no_new_privs && is_root(runner, host) {
+        // Its exec would bring back whatever the bounding set still holds.
+        return Err(Error::with_message(
+            Location::Securebits,
+            libc::EPERM,
+            format_args!("caps: uid 0 loses them only with CAP_SETPCAP or no_new_privs"),
+        ));
     } else {
         left_out |= SBX_UNENFORCED_SECUREBITS;
     }
     capset(builder, Location::Capset, keep, keep, keep)?;
     Ok(left_out)
+}
+
+/// True if an exec treats the program as root, outside of user namespaces.
+fn is_root(runner: &Runner, host: &Host) -> bool {
+    runner.credential.as_ref().map_or(host.euid, |credential| credential.uid) == 0
 }
 
 fn may_set_pcap(runner: &Runner, host: &Host) -> bool {

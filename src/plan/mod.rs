@@ -23,7 +23,7 @@ mod links;
 mod mounts;
 pub mod order;
 mod root;
-mod shape;
+pub mod shape;
 mod sources;
 mod step;
 mod tree;

@@ -5,7 +5,7 @@
 
 use super::builder::{Arg, Builder, Slot};
 use super::root::{AT_RECURSIVE, FROM_FD, Ids, TO_FD, attr};
-use super::sources::{Source, kind_of, open_descriptor, open_path, tree_flags};
+use super::sources::{Look, Source, look, open_descriptor, open_path, tree_flags};
 use super::step::Added;
 use super::tree::{Tree, Want};
 use crate::child::plan::{ANY_ERRNO, op};
@@ -15,8 +15,25 @@ use crate::launch::{Launch, LaunchBind};
 use crate::mem::{self, Text};
 use crate::runner::{Mount, MountKind, Runner};
 
-/// What was opened or made before the root, by entry.
-pub type Sources = Vec<Option<Source>>;
+/// What is known of the entries before the root is made, by entry.
+pub type Sources = Vec<Known>;
+
+/// What is known of an entry.
+#[derive(Clone, Copy)]
+pub struct Known {
+    /// What a bind's source is.
+    look: Look,
+    /// A source that was opened, or a file that was made, ahead of its turn.
+    pub opened: Option<Source>,
+}
+
+impl Known {
+    const NOTHING: Known = Known { look: Look::NOTHING, opened: None };
+}
+
+/// For device files of the host: they can be written to all the same, but nobody can change their
+/// mode, owner or times, which are the host's.
+pub const DEVICE_ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
 
 /// Something to be put into the root: the runner's, or the launch's.
 enum Entry<'a> {
@@ -60,12 +77,26 @@ impl Entry<'_> {
         }
     }
 
-    fn open_source(&self, builder: &mut Builder, recursive: bool) -> Result<Source> {
+    /// What the source is now. What it is decides what its target has to be; should it change until
+    /// then, the mount fails: a file never covers a directory.
+    fn look(&self) -> Look {
+        match self {
+            Entry::Mount(Mount { kind: MountKind::Bind { source }, .. })
+            | Entry::Mount(Mount { kind: MountKind::Raw { source: Some(source), .. }, .. })
+                if self.bind().is_some() =>
+            {
+                look(source.as_c_str())
+            }
+            _ => Look::NOTHING,
+        }
+    }
+
+    fn open_source(&self, builder: &mut Builder, look: Look, recursive: bool) -> Result<Source> {
         match self {
             Entry::Launch(bind) => open_descriptor(builder, bind.fd, recursive),
             Entry::Mount(mount) => match &mount.kind {
                 MountKind::Bind { source } | MountKind::Raw { source: Some(source), .. } => {
-                    open_path(builder, source, recursive)
+                    open_path(builder, source, look, recursive)
                 }
                 _ => Err(Error::invalid(format_args!("mount: a bind needs a source"))),
             },
@@ -73,13 +104,18 @@ impl Entry<'_> {
     }
 }
 
-/// Nothing was opened yet.
-pub fn no_sources(runner: &Runner, launch: &Launch) -> Result<Sources> {
+/// Looks at every bind's source. True: one of them is the host's root. The new root will be attached
+/// on top of that, and a copy that is made later would show it.
+pub fn look_at_sources(runner: &Runner, launch: &Launch) -> Result<(Sources, bool)> {
+    let root = look(c"/");
     let mut sources = Vec::new();
-    for _ in entries(runner, launch) {
-        mem::push(&mut sources, None)?;
+    let mut binds_the_root = false;
+    for entry in entries(runner, launch) {
+        let look = entry.look();
+        binds_the_root |= look.is_same(&root);
+        mem::push(&mut sources, Known { look, opened: None })?;
     }
-    Ok(sources)
+    Ok((sources, binds_the_root))
 }
 
 /// Opens every bind's source now: after a change of the file system ids they could be out of reach.
@@ -89,10 +125,10 @@ pub fn open_sources(
     launch: &Launch,
     sources: &mut Sources,
 ) -> Result<()> {
-    for (index, (entry, source)) in entries(runner, launch).zip(sources).enumerate() {
+    for (index, (entry, known)) in entries(runner, launch).zip(sources).enumerate() {
         let start = builder.position();
         if let Some((_, recursive)) = entry.bind() {
-            *source = Some(entry.open_source(builder, recursive)?);
+            known.opened = Some(entry.open_source(builder, known.look, recursive)?);
         }
         belongs_to(builder, start, index, entry.flags());
     }
@@ -125,7 +161,7 @@ pub fn add(
         let start = builder.position();
         let optional = entry.flags() & SBX_MOUNT_OPTIONAL != 0;
         tree.certain = !optional;
-        let opened = sources.get(index).copied().flatten();
+        let Known { look, opened } = sources.get(index).copied().unwrap_or(Known::NOTHING);
         let added = match (&entry, entry.bind()) {
             (
                 Entry::Mount(Mount { kind: MountKind::Bind { source }, .. }),
@@ -133,13 +169,13 @@ pub fn add(
             ) if opened.is_none()
                 && !optional
                 && tree.leads_to(entry.path())
-                && kind_of(source) == Some(libc::S_IFDIR) =>
+                && look.is_directory == Some(true) =>
             {
                 bind_at_once(builder, tree, entry.path(), source, attributes, recursive)
             }
             (_, Some((attributes, recursive))) => match opened {
                 Some(source) => Ok(source),
-                None => entry.open_source(builder, recursive),
+                None => entry.open_source(builder, look, recursive),
             }
             .and_then(|source| place(builder, tree, entry.path(), source, attributes, recursive)),
             (Entry::Mount(mount), None) => {
@@ -199,7 +235,16 @@ fn add_mount(
             let options = builder.text(&options)?;
             let flags = ms_flags(mount.flags) | read_only(mount.flags);
             mount_at(builder, tree, path, [overlay, overlay, flags.into(), options])?;
-            tree.cover(path)
+            tree.cover(path)?;
+            if mount.flags & SBX_MOUNT_WRITABLE == 0 {
+                return Ok(());
+            }
+            // Where the work directory cannot be prepared the kernel mounts it read-only, silently.
+            let (top, empty) = (tree.open(builder, path, libc::O_PATH)?, builder.cstr(c"")?);
+            let flags = libc::AT_EMPTY_PATH | libc::AT_EACCESS;
+            let args = [top.into(), empty, libc::W_OK.into(), flags.into()];
+            builder.call(Location::Mount, libc::SYS_faccessat2, &args)?.tolerate(libc::EACCES);
+            builder.close(Location::Mount, top)
         }
         MountKind::Symlink { text } => super::links::symlink(builder, tree, path, text),
         MountKind::File { data, mode } => {
@@ -415,6 +460,7 @@ fn mask(builder: &mut Builder, tree: &mut Tree, path: &[u8]) -> Result<()> {
     let source = builder.slot()?;
     let args = [libc::AT_FDCWD.into(), null, tree_flags(false, 0)];
     builder.call(location, libc::SYS_open_tree, &args)?.out(source);
+    set_attributes(builder, location, source, DEVICE_ATTRIBUTES, 0, 0)?;
     let args = [source.into(), empty, target.into(), empty, (FROM_FD | TO_FD).into()];
     builder.call(location, libc::SYS_move_mount, &args)?;
     builder.close(location, source)?;

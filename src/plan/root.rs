@@ -32,6 +32,29 @@ const FSCONFIG_SET_STRING: u64 = 1;
 const FSCONFIG_CMD_CREATE: u64 = 6;
 const FSMOUNT_CLOEXEC: u64 = 1;
 
+/// Nothing that is mounted from here on travels back to the host, or from it.
+pub fn make_private(builder: &mut Builder) -> Result<()> {
+    let slash = builder.cstr(c"/")?;
+    let flags = Arg::from(libc::MS_REC | libc::MS_PRIVATE);
+    let args = [0.into(), slash, 0.into(), flags, 0.into()];
+    builder.call(Location::MountPrivate, libc::SYS_mount, &args)?;
+    Ok(())
+}
+
+/// Puts a read-only mount of /dev/null over /dev/null, in this mount namespace.
+pub fn cover_dev_null(builder: &mut Builder) -> Result<()> {
+    let location = Location::DevNull;
+    let (path, empty) = (builder.cstr(c"/dev/null")?, builder.cstr(c"")?);
+    let copy = builder.slot()?;
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u64;
+    let args = [libc::AT_FDCWD.into(), path, flags.into()];
+    builder.call(location, libc::SYS_open_tree, &args)?.out(copy);
+    mounts::set_attributes(builder, location, copy, mounts::DEVICE_ATTRIBUTES, 0, 0)?;
+    let args = [copy.into(), empty, libc::AT_FDCWD.into(), path, FROM_FD.into()];
+    builder.call(location, libc::SYS_move_mount, &args)?;
+    builder.close(location, copy)
+}
+
 /// Ids of the new user namespace, for what is made in its file systems.
 #[derive(Clone, Copy)]
 pub struct Ids {
@@ -69,9 +92,22 @@ pub fn ids_to_take(runner: &Runner, host: &Host) -> Option<Ids> {
     })
 }
 
-/// True for what makes inodes on a tmpfs of the plan.
-fn makes_inodes(kind: &MountKind) -> bool {
-    matches!(kind, MountKind::File { .. } | MountKind::Dev)
+/// True if inodes are made on a file system of the new user namespace: files, a /dev, or targets that
+/// lie on a tmpfs.
+fn makes_inodes(runner: &Runner, launch: &Launch) -> bool {
+    let targets = || {
+        let binds = launch.binds.iter().map(|bind| bind.target.bytes());
+        runner.mounts.iter().map(|mount| mount.target.bytes()).chain(binds)
+    };
+    runner.mounts.iter().any(|mount| match mount.kind {
+        MountKind::File { .. } | MountKind::Dev => true,
+        MountKind::Tmpfs { .. } | MountKind::Raw { .. } | MountKind::Overlay { .. } => targets()
+            .any(|target| {
+                let rest = target.strip_prefix(mount.target.bytes());
+                rest.is_some_and(|rest| rest.starts_with(b"/"))
+            }),
+        _ => false,
+    })
 }
 
 /// Makes the files that cannot simply be made in the root, because it is somebody else's or another
@@ -97,8 +133,8 @@ fn make_files(
         let start = builder.position();
         let source = links::detached_file(builder, directory, index, data, *mode)?;
         mounts::belongs_to(builder, start, index, mount.flags);
-        if let Some(place) = sources.get_mut(index) {
-            *place = Some(source);
+        if let Some(known) = sources.get_mut(index) {
+            known.opened = Some(source);
         }
     }
     if let Some(scratch) = scratch {
@@ -122,10 +158,9 @@ fn lies_beneath_another(runner: &Runner, index: usize) -> bool {
 }
 
 /// True if the start has to take other file system ids than the host's.
-pub fn takes_ids(runner: &Runner, host: &Host) -> bool {
+pub fn takes_ids(runner: &Runner, launch: &Launch, host: &Host) -> bool {
     let is_fresh = runner.root.as_ref().is_some_and(|root| root.path.is_none());
-    let makes_files = runner.mounts.iter().any(|mount| makes_inodes(&mount.kind));
-    (is_fresh || makes_files) && ids_to_take(runner, host).is_some()
+    (is_fresh || makes_inodes(runner, launch)) && ids_to_take(runner, host).is_some()
 }
 
 /// Everything between the namespaces and the program's own steps that has to do with files.
@@ -136,15 +171,6 @@ pub fn add(
     ids: Option<Ids>,
 ) -> Result<()> {
     let own_mounts = runner.makes(libc::CLONE_NEWNS);
-    if own_mounts {
-        // Nothing that is mounted from here on may travel back to the host, or from it.
-        let slash = builder.cstr(c"/")?;
-        builder.call(
-            Location::MountPrivate,
-            libc::SYS_mount,
-            &[0.into(), slash, 0.into(), (libc::MS_REC | libc::MS_PRIVATE).into(), 0.into()],
-        )?;
-    }
     let root = runner.root.as_ref();
     if let Some(Root { kind: RootKind::Chroot, path: Some(path), .. }) = root
         && !own_mounts
@@ -157,13 +183,14 @@ pub fn add(
         return Ok(());
     }
     let is_fresh = root.is_some_and(|root| root.path.is_none());
-    let makes_files = runner.mounts.iter().any(|mount| makes_inodes(&mount.kind));
-    let takes_ids = ids.filter(|_| is_fresh || makes_files);
+    let takes_ids = ids.filter(|_| is_fresh || makes_inodes(runner, launch));
     // Mounting enters directories; without a new root the program stays where the host is.
     let cwd = if root.is_none() { Some(open_directory(builder, b".")?) } else { None };
-    let mut sources = mounts::no_sources(runner, launch)?;
-    if let Some(ids) = takes_ids {
+    let (mut sources, binds_the_root) = mounts::look_at_sources(runner, launch)?;
+    if takes_ids.is_some() || binds_the_root {
         mounts::open_sources(builder, runner, launch, &mut sources)?;
+    }
+    if let Some(ids) = takes_ids {
         let (uid, gid) = (Arg::from(ids.uid), Arg::from(ids.gid));
         builder.call(Location::FsIds, libc::SYS_setfsgid, &[gid])?;
         builder.call(Location::FsIds, libc::SYS_setfsuid, &[uid])?;

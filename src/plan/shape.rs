@@ -5,7 +5,7 @@ use core::ffi::c_int;
 use super::host::{Host, kernel_is_at_least};
 use crate::error::{Error, Result};
 use crate::launch::Launch;
-use crate::runner::Runner;
+use crate::runner::{IdMap, Runner};
 
 /// The shapes, from the fastest to the most protective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ fn needs_own_memory(runner: &Runner, launch: &Launch, host: &Host) -> bool {
     runner.staged
         // A new effective id in the child sets the shared memory's dumpable flag.
         || changes_kernel_id(runner, host)
-        || super::root::takes_ids(runner, host)
+        || super::root::takes_ids(runner, launch, host)
         // Whoever lives in an existing user namespace may open a child that enters it.
         || [NEWUSER, NEWPID, NEWTIME].iter().any(|kind| runner.joins(*kind))
         // Its OOM killer would take the host along.
@@ -68,17 +68,24 @@ fn needs_own_memory(runner: &Runner, launch: &Launch, host: &Host) -> bool {
 /// True when the program's uid or gid is another one for the kernel.
 fn changes_kernel_id(runner: &Runner, host: &Host) -> bool {
     let Some(credential) = &runner.credential else { return false };
-    let in_new_user_namespace = runner.namespaces & NEWUSER != 0;
-    let kernel_id = |id: u32, map: &[crate::runner::IdMap]| {
-        if !in_new_user_namespace {
-            return Some(id);
-        }
-        map.iter()
-            .find(|range| id >= range.inside && id - range.inside < range.count)
-            .map(|range| range.outside + (id - range.inside))
-    };
-    kernel_id(credential.uid, &runner.uid_map) != Some(host.euid)
-        || kernel_id(credential.gid, &runner.gid_map) != Some(host.egid)
+    kernel_uid(runner, host) != Some(host.euid)
+        || kernel_id(runner, credential.gid, &runner.gid_map) != Some(host.egid)
+}
+
+/// The program's uid as the host sees it.
+pub fn kernel_uid(runner: &Runner, host: &Host) -> Option<u32> {
+    match &runner.credential {
+        None => Some(host.euid),
+        Some(credential) => kernel_id(runner, credential.uid, &runner.uid_map),
+    }
+}
+
+fn kernel_id(runner: &Runner, id: u32, map: &[IdMap]) -> Option<u32> {
+    if !runner.makes(libc::CLONE_NEWUSER) {
+        return Some(id);
+    }
+    let range = map.iter().find(|range| id >= range.inside && id - range.inside < range.count)?;
+    Some(range.outside + (id - range.inside))
 }
 
 impl Runner {

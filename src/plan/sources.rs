@@ -1,6 +1,6 @@
 //! Steps that open what is mounted: copies of mounts of the host, detached until their target is ready.
 
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 
 use super::builder::{Arg, Builder, Slot};
 use super::root::{AT_RECURSIVE, OPEN_TREE_CLONE};
@@ -22,24 +22,52 @@ pub fn tree_flags(recursive: bool, more: c_int) -> Arg {
     (clone | if recursive { AT_RECURSIVE } else { 0 }).into()
 }
 
-/// What is there: S_IF*.
-pub fn kind_of(path: &Text) -> Option<u32> {
+/// What a path leads to.
+#[derive(Clone, Copy)]
+pub struct Look {
+    /// A directory; None: nothing.
+    pub is_directory: Option<bool>,
+    /// Device and inode.
+    id: (u64, u64),
+}
+
+/// Looks.
+pub fn look(path: &CStr) -> Look {
     // SAFETY: all zero is a valid stat; a C string, and a place for the answer.
     unsafe {
         let mut found: libc::stat = core::mem::zeroed();
-        (libc::stat(path.as_ptr(), &mut found) == 0).then_some(found.st_mode & libc::S_IFMT)
+        let exists = libc::stat(path.as_ptr(), &mut found) == 0;
+        Look {
+            is_directory: exists.then_some(found.st_mode & libc::S_IFMT == libc::S_IFDIR),
+            id: (found.st_dev, found.st_ino),
+        }
+    }
+}
+
+impl Look {
+    /// Nothing.
+    pub const NOTHING: Look = Look { is_directory: None, id: (0, 0) };
+
+    /// True if both lead to the same.
+    pub fn is_same(&self, other: &Look) -> bool {
+        self.is_directory.is_some() && self.id == other.id
     }
 }
 
 /// A file or directory of the host by its name.
-pub fn open_path(builder: &mut Builder, path: &Text, recursive: bool) -> Result<Source> {
+pub fn open_path(
+    builder: &mut Builder,
+    path: &Text,
+    look: Look,
+    recursive: bool,
+) -> Result<Source> {
     let name = builder.text(path.bytes())?;
     let tree = builder.slot()?;
     let args = [libc::AT_FDCWD.into(), name, tree_flags(recursive, 0)];
     builder.call(Location::MountSource, libc::SYS_open_tree, &args)?.out(tree);
     // What the source is decides what its target has to be. Should it change until then, the mount
     // fails: a file never covers a directory. A missing one is the child's to report.
-    let is_directory = kind_of(path).is_none_or(|kind| kind == libc::S_IFDIR);
+    let is_directory = look.is_directory.unwrap_or(true);
     Ok(Source { tree, is_directory })
 }
 

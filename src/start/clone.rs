@@ -109,6 +109,11 @@ impl<'a> Child<'a> {
         unsafe { &*self.control }
     }
 
+    /// True if the control block is shared with the embedded program.
+    pub fn is_shared(&self) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.shared.is_some())
+    }
+
     /// Its pid in our pid namespace.
     pub fn pid(&self) -> c_int {
         self.pid

@@ -25,6 +25,9 @@ use crate::sys::{self, Deadline};
 /// a kill in the few microseconds before it owns its word would go unnoticed otherwise.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How often an init that says nothing is told to go on.
+const CONTINUE_AGAIN: Duration = Duration::from_millis(50);
+
 /// How long an init may take to reap a program that was just killed, before it is killed itself.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -64,10 +67,13 @@ impl<'a> Conversation<'a> {
     /// Until the cloned child has exec'd: the program (direct) or the embedded program.
     pub fn until_entry_is_over(&mut self) -> Result<()> {
         self.until_gone(&self.control().entry)?;
-        self.failure()?;
+        // In this order: the embedded program may already be at work, and its failures are told later.
+        let failure = self.failure();
         match self.control().stage.load(Acquire) {
-            stage::EXEC | stage::EXEC_INIT | stage::INIT => Ok(()),
-            _ => Err(self.died()),
+            stage::INIT => Ok(()),
+            stage::EXEC if self.child.is_shared() => Ok(()),
+            stage::EXEC | stage::EXEC_INIT => failure,
+            _ => failure.and(Err(self.died())),
         }
     }
 
@@ -146,7 +152,13 @@ impl<'a> Conversation<'a> {
                     let tracee = self.program.as_ref().filter(|_| self.runner.ptrace);
                     let tracee_fd = tracee.map_or(-1, |program| program.pidfd.as_raw_fd());
                     let fds = [channel.as_raw_fd(), self.child.pidfd().as_raw_fd(), tracee_fd];
-                    let [note, ended, _] = sys::poll(fds, self.deadline.left());
+                    let left = self.deadline.left().unwrap_or(Duration::MAX);
+                    let [note, ended, _] = sys::poll(fds, Some(left.min(CONTINUE_AGAIN)));
+                    if !note && !ended && !self.runner.makes(libc::CLONE_NEWPID) {
+                        // The program may have stopped its init, which it can where no pid namespace
+                        // lies between them.
+                        let _ = sys::send_signal(self.child.pidfd(), libc::SIGCONT);
+                    }
                     if let Some(program) = tracee {
                         hand_over_tracee(program.pid, program.pidfd.as_fd());
                     }

@@ -100,7 +100,7 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Process> {
         None => Process::of_child(shape, pid, pidfd, memfd, unenforced),
         Some((program, channel)) => Process::of_init(
             (program.pid, program.pidfd),
-            (pidfd, channel),
+            (pid, (pidfd, channel)),
             memfd,
             unenforced,
             runner.makes(libc::CLONE_NEWPID),

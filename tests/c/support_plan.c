@@ -274,8 +274,11 @@ static bool take_line(struct match *match, const struct plan_line *line, size_t 
         }
         match->records[*record]->line = line;
         match->records[(*record)++]->round = round;
-        while (line->retried != 0 && *record + 1 < match->n_records &&
-               strcmp(match->records[*record]->name, "nanosleep") == 0 && same_call(line, match->records[*record + 1], round)) {
+        if (line->retried == 0) {
+            continue;
+        }
+        while (*record + 1 < match->n_records && strcmp(match->records[*record]->name, "nanosleep") == 0 &&
+               same_call(line, match->records[*record + 1], round)) {
             *record += 2;
         }
     }
@@ -313,7 +316,7 @@ static bool match_from(struct match *match, size_t line, size_t record)
             line = find_step(match, current->list, current->target);
             continue;
         }
-        if (current->caught != 0 && current->caught != current->tolerated && match_from(match, find_step(match, current->list, current->target), record)) {
+        if (current->caught != 0 && match_from(match, find_step(match, current->list, current->target), record)) {
             return true;
         }
         line++;
@@ -331,9 +334,11 @@ static void print_parting(const struct match *match)
     print_error(")\nthe kernel saw, call %zu of the process:", match->furthest_record);
     for (size_t n = match->furthest_record; n < match->n_records && n < match->furthest_record + 3; n++) {
         const struct record *record = match->records[n];
-        print_error(" %s(%#llx \"%s\", %#llx \"%s\", %#llx, %#llx)", record->name, (unsigned long long)record->args[0], record->text[0],
-                    (unsigned long long)record->args[1], record->text[1], (unsigned long long)record->args[2],
-                    (unsigned long long)record->args[3]);
+        print_error(" %s(", record->name);
+        for (int arg = 0; arg < 4; arg++) {
+            print_error("%#llx%s%s, ", (unsigned long long)record->args[arg], record->readable[arg] ? " " : "", record->text[arg]);
+        }
+        print_error("...)");
     }
     print_error("\n");
 }

@@ -86,6 +86,17 @@ bool runs(pid_t pid, const char *name)
     return last != NULL && strcmp(last + 1, name) == 0;
 }
 
+bool soon_runs(pid_t pid, const char *name)
+{
+    for (int i = 0; i < 5000; i++) {
+        if (runs(pid, name)) {
+            return true;
+        }
+        sleep_ms(1);
+    }
+    return false;
+}
+
 bool wait_for_state(pid_t pid, char state)
 {
     for (int i = 0; i < 5000; i++) {
@@ -95,6 +106,12 @@ bool wait_for_state(pid_t pid, char state)
         sleep_ms(1);
     }
     return false;
+}
+
+bool no_child_left(void)
+{
+    siginfo_t info = {0};
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 && errno == ECHILD;
 }
 
 void require(bool condition, const char *what)
@@ -113,7 +130,8 @@ void require_ok(int result, const struct sbx_error *error, const char *what)
     if (result >= 0) {
         return;
     }
-    fprintf(stderr, "%s = %d, at %s[%d]: %.255s\n", what, result, sbx_location_name(error->location), error->index, error->message);
+    fprintf(stderr, "%s = %d, at %s[%d]: %.255s\n", what, result, sbx_location_name(error->location), error->index,
+            error->message);
     _exit(1);
 }
 

@@ -26,8 +26,14 @@ long status_last(pid_t pid, const char *key);
 /* True if the process runs this program of tests/c/inside (by /proc/PID/exe, if that can be read). */
 bool runs(pid_t pid, const char *name);
 
+/* The same, within five seconds: a start is over when the exec can fail no more, a moment before the link changes. */
+bool soon_runs(pid_t pid, const char *name);
+
 /* Waits until the process is in this state (R, S, T, t, ...), or gone if it is 0; false after five seconds. */
 bool wait_for_state(pid_t pid, char state);
+
+/* True if this process has no child, not even a zombie or a tracee. */
+bool no_child_left(void);
 
 /* For bodies of forked hosts and of threads: says what went wrong and ends the process with 1 (a thread takes its
  * process with it). */

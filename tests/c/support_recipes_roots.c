@@ -38,8 +38,8 @@ static void add_mounts(struct prepared *prepared)
     assert_ok(sbx_add_mask(runner, "/proc/version", 0, &error), &error);
     assert_ok(sbx_add_mask(runner, "/proc/sys", 0, &error), &error);
     assert_ok(sbx_add_mount(runner, "raw", "/raw", "tmpfs", MS_NOSUID, "size=64k", 0, &error), &error);
-    prepared->bind = (struct sbx_launch_bind){
-        .fd = keep_fd(prepared, open(scratch, O_PATH | O_DIRECTORY | O_CLOEXEC)), .target = "/box", .flags = SBX_MOUNT_WRITABLE};
+    int box = keep_fd(prepared, open(scratch, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    prepared->bind = (struct sbx_launch_bind){.fd = box, .target = "/box", .flags = SBX_MOUNT_WRITABLE};
     prepared->launch.binds = &prepared->bind;
     prepared->launch.n_binds = 1;
 }

@@ -220,10 +220,10 @@ static void mistakes_are_named(void **state)
         const struct sbx_error *got = &outcome->error;
         if (outcome->started != -cause->number || got->err != cause->number || got->index != cause->index ||
             got->blame != cause->blame || strcmp(sbx_location_name(got->location), cause->location) != 0) {
-            print_error("%s, %s:\n  expected errno %d at %s[%d], blame %s\n  got %d, errno %d at %s[%d], blame %s: %s\n", cause->name,
-                        sbx_shape_name(all_shapes[i % 3]), cause->number, cause->location, cause->index, sbx_blame_name(cause->blame),
-                        outcome->started, got->err, sbx_location_name(got->location), got->index, sbx_blame_name(got->blame),
-                        got->message);
+            print_error("%s, %s:\n  expected errno %d at %s[%d], blame %s\n", cause->name, sbx_shape_name(all_shapes[i % 3]),
+                        cause->number, cause->location, cause->index, sbx_blame_name(cause->blame));
+            print_error("  got %d, errno %d at %s[%d], blame %s: %s\n", outcome->started, got->err,
+                        sbx_location_name(got->location), got->index, sbx_blame_name(got->blame), got->message);
             wrong++;
         }
         sbx_runner_free(runner);

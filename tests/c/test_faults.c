@@ -22,6 +22,11 @@
 static struct plan plan;
 static struct record records[MAX_RECORDS];
 static bool covered[MAX_LOCATION];
+
+/* What was failed before, in any recipe: recipes share most of their steps, and each is failed once in each shape. */
+#define MAX_FAILED 4096
+static char failed[MAX_FAILED][200];
+static size_t n_failed;
 static unsigned n_faults;
 
 /* Locations that no failing system call leads to, and which test shows them. */
@@ -83,9 +88,8 @@ static enum outcome_kind expected_of(const struct record *record)
 /* The calls of the host that can fail in real life. Waits, closes and questions about itself cannot. */
 static bool host_call_can_fail(const struct record *record)
 {
-    static const char *const calls[] = {"clone",  "clone3",     "memfd_create", "write",      "pwrite64", "ftruncate", "socketpair",
-                                        "mmap",   "openat",     "pidfd_open",   "pidfd_getfd", "sendmsg",  "ptrace",
-                                        "dup3",   "pipe2",      "fcntl",        "mprotect"};
+    static const char *const calls[] = {"clone", "clone3", "memfd_create", "write", "pwrite64", "ftruncate", "socketpair", "mmap",
+                                        "openat", "pidfd_open", "pidfd_getfd", "sendmsg", "ptrace", "fcntl", "mprotect"};
     for (size_t n = 0; n < sizeof calls / sizeof calls[0]; n++) {
         if (strcmp(record->name, calls[n]) == 0) {
             return record->in_start;
@@ -98,20 +102,21 @@ static bool host_call_can_fail(const struct record *record)
  * are written to where clone3 is missing. */
 static bool host_has_another_way(const struct record *record)
 {
-    return strcmp(record->name, "fcntl") == 0 || strcmp(record->name, "memfd_create") == 0 || strcmp(record->name, "clone3") == 0 ||
-           strcmp(record->text[1], "tasks") == 0;
+    return strcmp(record->name, "fcntl") == 0 || strcmp(record->name, "memfd_create") == 0 ||
+           strcmp(record->name, "clone3") == 0 || strcmp(record->text[1], "tasks") == 0;
 }
 
 static void describe_fault(const struct recipe *recipe, const struct record *record, const struct trial *trial)
 {
     const struct plan_line *line = record->line;
-    print_error("\"%s\", %s: process %d, %s number %d, (%s)", recipe->name, plan.shape, record->process, record->name, record->occurrence,
-                line == NULL ? record->text[1] : line->args[0]);
+    print_error("\"%s\", %s: process %d, %s number %d, (%s)", recipe->name, plan.shape, record->process, record->name,
+                record->occurrence, line == NULL ? record->text[1] : line->args[0]);
     if (line != NULL) {
         print_error(" at %s step %d, %s[%d]", line->list, line->step, line->location, line->index);
     }
+    const struct sbx_error *error = &trial->error;
     print_error(" fails with errno %d:\n  start %d, wait %d, error %d at %s[%d]: %s\n", trial->fault.error, trial->started,
-                trial->waited, trial->error.err, sbx_location_name(trial->error.location), trial->error.index, trial->error.message);
+                trial->waited, error->err, sbx_location_name(error->location), error->index, error->message);
 }
 
 static bool failed_with(const struct trial *trial, int number)
@@ -123,7 +128,8 @@ static bool failed_with(const struct trial *trial, int number)
 static bool is_as_expected(const struct trial *trial, const struct record *record, enum outcome_kind kind)
 {
     const struct plan_line *line = record->line;
-    bool succeeded = trial->started == 0 && trial->waited == 0 && trial->status.code == CLD_EXITED && trial->status.status == 0;
+    bool succeeded = trial->started == 0 && trial->waited == 0 && trial->status.code == CLD_EXITED &&
+                     trial->status.status == 0;
     switch (kind) {
     case IGNORED:
         return succeeded;
@@ -133,7 +139,8 @@ static bool is_as_expected(const struct trial *trial, const struct record *recor
         return failed_with(trial, trial->fault.error) && trial->error.index == line->index &&
                strcmp(sbx_location_name(trial->error.location), line->location) == 0;
     case HOST_FAULT:
-        return (succeeded && host_has_another_way(record)) || (trial->started < 0 && trial->error.location != 0 && trial->error.err == -trial->started);
+        return (succeeded && host_has_another_way(record)) ||
+               (trial->started < 0 && trial->error.location != 0 && trial->error.err == -trial->started);
     case DIES:
         /* Noticed at once, and never taken for the program's own end: only a program that had its exec, or its stop, may
          * be reported as killed. */
@@ -160,10 +167,10 @@ static void forget_init_program(void)
     }
 }
 
-static void check_nothing_left(const struct recipe *recipe, const struct record *record, const struct trial *trial, int fds_before)
+static void check_nothing_left(const struct recipe *recipe, const struct record *record, const struct trial *trial,
+                               int fds_before)
 {
-    siginfo_t info = {0};
-    bool no_child = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 && errno == ECHILD;
+    bool no_child = no_child_left();
     forget_init_program();
     int fds = count_fds();
     if (no_child && fds == fds_before) {
@@ -213,6 +220,35 @@ static void try_fault(const struct recipe *recipe, struct prepared *prepared, co
     }
 }
 
+/* True the first time for these words. */
+static bool is_new(const char *words)
+{
+    for (size_t n = 0; n < n_failed; n++) {
+        if (strcmp(failed[n], words) == 0) {
+            return false;
+        }
+    }
+    assert_true(n_failed < MAX_FAILED);
+    snprintf(failed[n_failed++], sizeof failed[0], "%s", words);
+    return true;
+}
+
+/* A step is told from others by its shape and its words; a call of the host by its name, its turn and its file. */
+static bool was_failed(const struct record *record)
+{
+    const struct plan_line *line = record->line;
+    char words[sizeof failed[0]];
+    if (line == NULL) {
+        const char *file = strrchr(record->text[1], '/');
+        snprintf(words, sizeof words, "%s host %s %d %.60s", plan.shape, record->name, record->occurrence,
+                 file != NULL ? file : record->text[1]);
+    } else {
+        snprintf(words, sizeof words, "%s %s %s %d %s %.40s %.40s %.40s %d", plan.shape, line->list, line->location, line->index,
+                 record->name, line->args[0], line->args[1], line->args[2], record->round);
+    }
+    return !is_new(words);
+}
+
 static size_t record_start(const struct recipe *recipe, struct prepared *prepared)
 {
     struct trial trial = {.prepared = prepared};
@@ -248,13 +284,13 @@ static void fail_each_call(bool host)
         for (size_t n = 0; n < n_records; n++) {
             const struct record *record = &records[n];
             if (record->process == 0) {
-                if (host && host_call_can_fail(record)) {
+                if (host && host_call_can_fail(record) && !was_failed(record)) {
                     try_fault(recipe, &prepared, record, FAULT, HOST_FAULT);
                 }
                 continue;
             }
             enum outcome_kind kind = expected_of(record);
-            if (host || kind == NOT_INJECTED) {
+            if (host || kind == NOT_INJECTED || was_failed(record)) {
                 continue;
             }
             try_fault(recipe, &prepared, record, FAULT, kind);
@@ -298,12 +334,14 @@ static void a_child_killed_at_any_call_is_noticed(void **state)
         prepared.launch.setup_timeout_ns = SETUP_TIMEOUT_NS;
         size_t n_records = record_start(recipe, &prepared);
         for (size_t n = 0; n < n_records; n++) {
-            bool repeated = records[n].line != NULL && records[n].round > 0;
+            const struct record *record = &records[n];
+            bool repeated = record->line != NULL && record->round > 0;
             /* In a container each death costs a mount namespace: every fourth call will do there. */
             bool left_out = strcmp(recipe->name, "container") == 0 && n % 4 != 0;
-            if (records[n].process != 0 && records[n].in_start && !repeated && !left_out && strcmp(records[n].name, "futex") != 0) {
-                try_fault(recipe, &prepared, &records[n], KILL_CALLER, DIES);
+            if (record->process == 0 || !record->in_start || repeated || left_out || strcmp(record->name, "futex") == 0) {
+                continue;
             }
+            try_fault(recipe, &prepared, record, KILL_CALLER, DIES);
         }
         check_next_start(recipe, &records[0], &prepared);
         drop(&prepared);

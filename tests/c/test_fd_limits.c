@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The child's numbers fill every low place, where the library would keep descriptors of its own. */
@@ -96,6 +97,13 @@ static void crowded_table(void **state)
     close(null);
 }
 
+static uint64_t cpu_time_ns(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
 /* A long chain costs no more than its length. */
 static void many_entries(void **state)
 {
@@ -112,11 +120,11 @@ static void many_entries(void **state)
         for (int i = 0; i < n; i++) {
             map[i] = (struct sbx_fd_map){.fd = first + i, .child_fd = first + i + step};
         }
-        const uint64_t begin = now_ns();
+        const uint64_t begin = cpu_time_ns();
         const struct outcome *outcome = report_fds(shape_of(state), map, (size_t)n);
         assert_ended(outcome, CLD_EXITED, 0);
         expect_same_fd(outcome, first + n - 1 + step, 2);
-        took += now_ns() - begin;
+        took += cpu_time_ns() - begin;
     }
     test_free(map);
     close_files(first, n);

@@ -120,7 +120,8 @@ static int growing_host_measures(void *arg)
     }
     grow();
     uint64_t big_fork = median_ns(one_fork, NULL);
-    printf("fork: %llu us, with 1 GiB %llu us\n", (unsigned long long)small_fork / 1000, (unsigned long long)big_fork / 1000);
+    printf("fork: %llu us, with 1 GiB %llu us\n", (unsigned long long)small_fork / 1000,
+           (unsigned long long)big_fork / 1000);
     require(big_fork > small_fork + 4000000, "the time of a fork grows with the host");
     for (size_t i = 0; i < 3; i++) {
         big[i] = median_ns(one_start, host->runners[i]);

@@ -115,7 +115,8 @@ static int naive_init(void *arg)
     pid_t init = fork();
     require(init >= 0, "fork");
     if (init == 0) {
-        require(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mount("proc", "/proc", "proc", 0, NULL) == 0, "proc");
+        require(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "private mounts");
+        require(mount("proc", "/proc", "proc", 0, NULL) == 0, "proc");
         pid_t hunter = fork();
         if (hunter == 0) {
             dup2(out, 1);

@@ -68,17 +68,24 @@ static void *look_out(void *arg)
     return NULL;
 }
 
-static void begin_lookout(struct lookout *seen)
+static void wait_for_rounds(struct lookout *seen, unsigned more)
 {
-    memset(seen, 0, sizeof *seen);
-    require(pthread_create(&seen->thread, NULL, look_out, seen) == 0, "a thread");
-    while (atomic_load(&seen->rounds) < 3) {
+    unsigned rounds = atomic_load(&seen->rounds) + more;
+    while (atomic_load(&seen->rounds) < rounds) {
         sched_yield();
     }
 }
 
+static void begin_lookout(struct lookout *seen)
+{
+    memset(seen, 0, sizeof *seen);
+    require(pthread_create(&seen->thread, NULL, look_out, seen) == 0, "a thread");
+    wait_for_rounds(seen, 3);
+}
+
 static void end_lookout(struct lookout *seen)
 {
+    wait_for_rounds(seen, 3); /* what moved for good is seen for certain */
     atomic_store(&seen->stop, true);
     pthread_join(seen->thread, NULL);
 }
@@ -106,8 +113,8 @@ static void check_nothing_moved(const struct lookout *seen, const char *name)
     if (seen->dumpable + seen->uid_map_owner + seen->oom_score_adj + seen->cwd + seen->root == 0) {
         return;
     }
-    fail_msg("%s: of %u looks dumpable moved in %u, the owner of uid_map in %u, oom_score_adj in %u, cwd in %u, root in %u", name,
-             atomic_load(&seen->rounds), seen->dumpable, seen->uid_map_owner, seen->oom_score_adj, seen->cwd, seen->root);
+    fail_msg("%s: of %u looks dumpable moved in %u, the owner of uid_map in %u, oom_score_adj in %u, cwd in %u, root in %u",
+             name, atomic_load(&seen->rounds), seen->dumpable, seen->uid_map_owner, seen->oom_score_adj, seen->cwd, seen->root);
 }
 
 static void starts_of_every_kind_change_nothing(void **state)
@@ -201,7 +208,8 @@ static void the_lookout_would_see_it(void **state)
 static int unprivileged_host(void *arg)
 {
     const struct prepared *prepared = arg;
-    require(syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY) == 0 && syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY) == 0, "another user");
+    require(syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY) == 0, "another group");
+    require(syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY) == 0, "another user");
     require(prctl(PR_SET_DUMPABLE, 1) == 0, "dumpable again"); /* the change of ids took it away */
     struct lookout seen;
     begin_lookout(&seen);

@@ -66,6 +66,7 @@ static void several_ranges(void **state)
     map_uid(runner, 65534, 300000, 2);
     map_gid(runner, 500, 100500, 10);
     map_gid(runner, 0, 100000, 1);
+    become(runner, 0, 0, NULL, 0);
     for (size_t i = 0; i < SHAPES; i++) {
         set_shape(runner, shapes[i]);
         expect(runner, NULL, files, "read /proc/self/uid_map",
@@ -103,6 +104,7 @@ static void a_map_that_the_kernel_refuses_is_named(void **state)
         assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
         map_uid(runner, 0, 100000, 1);
         map_gid(runner, 0, 100000, 1);
+        become(runner, 0, 0, NULL, 0);
         for (uint32_t i = 1; i < 340; i++) {
             int (*add)(sbx_runner *, uint32_t, uint32_t, uint32_t, struct sbx_error *) = gid ? sbx_add_gid_map : sbx_add_uid_map;
             assert_int_equal(add(runner, 1000000000 + i, 2000000000 + i, 1, NULL), 0);
@@ -180,6 +182,28 @@ static void what_an_unprivileged_host_may_not_map_is_named(void **state)
     (void)state;
     need_userns();
     in_unprivileged_host(foreign_maps_without_privileges, (void *)reachable_inside("exit0"));
+}
+
+/* Not the host's user in disguise: it may do whatever files and sysctls let that user do. */
+static void a_map_without_the_hosts_user_never_runs_as_it(void **state)
+{
+    (void)state;
+    need_root();
+    need_userns();
+    const char *tree = reachable_inside("tree");
+    for (size_t i = 0; i < SHAPES; i++) {
+        sbx_runner *runner = user_namespace();
+        map_uid(runner, 0, 100000, 1);
+        map_gid(runner, 0, 100000, 1);
+        set_shape(runner, shapes[i]);
+        const char *argv[] = {tree, NULL};
+        assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
+        const struct sbx_error *error = expect_refusal(runner, NULL, "argument", EINVAL);
+        assert_non_null(strstr(error->message, "credential"));
+        become(runner, 0, 0, NULL, 0);
+        run_ok(runner, 0);
+        sbx_runner_free(runner);
+    }
 }
 
 static void setgroups_is_denied_or_allowed(void **state)
@@ -335,6 +359,7 @@ int main(void)
         host_test(a_map_that_the_kernel_refuses_is_named),
         host_test(an_unprivileged_host_maps_itself),
         host_test(what_an_unprivileged_host_may_not_map_is_named),
+        host_test(a_map_without_the_hosts_user_never_runs_as_it),
         host_test(setgroups_is_denied_or_allowed),
         host_test(the_program_is_who_it_should_be),
         host_test(the_hosts_groups_are_not_inherited),

@@ -194,6 +194,32 @@ static void overlay_without_an_upper_directory_is_read_only(void **state)
     rmdir(text("%s/work", layers.work));
 }
 
+/* The kernel mounts it read-only where it cannot prepare the work directory, and calls that a success. */
+static void writable_overlay_without_a_work_directory(void *layers_of_root)
+{
+    const struct layers *layers = layers_of_root;
+    const char *lower[] = {layers->lower, NULL};
+    for (size_t i = 0; i < SHAPES; i++) {
+        const char *argv[] = {"/inside/files", "create /data/new", NULL};
+        sbx_runner *runner = rooted_sandbox(0);
+        assert_int_equal(sbx_set_args(runner, argv, NULL), 0);
+        set_shape(runner, shapes[i]);
+        assert_int_equal(sbx_add_overlay(runner, lower, layers->upper, layers->work, "/data", SBX_MOUNT_WRITABLE, NULL), 0);
+        expect_refusal(runner, NULL, "mount", EROFS);
+        sbx_runner_free(runner);
+    }
+}
+
+static void a_writable_overlay_is_writable_or_refused(void **state)
+{
+    (void)state;
+    need_root();
+    need_userns();
+    struct layers layers = make_layers(); /* root's: the user who starts may not write into work */
+    assert_int_equal(chmod(layers.upper, 0777), 0);
+    in_unprivileged_host(writable_overlay_without_a_work_directory, &layers);
+}
+
 static void a_missing_layer_is_named(void **state)
 {
     (void)state;
@@ -281,6 +307,7 @@ int main(void)
         host_test(dev_has_terminals_on_request),
         host_test(overlay_is_written_to_its_upper_directory),
         host_test(overlay_without_an_upper_directory_is_read_only),
+        host_test(a_writable_overlay_is_writable_or_refused),
         host_test(a_missing_layer_is_named),
         host_test(mount_as_it_is),
         host_test(what_mount_refuses_is_named_or_skipped),

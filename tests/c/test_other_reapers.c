@@ -44,7 +44,8 @@ static bool kernel_remembers_exits(void)
 {
     struct utsname names;
     int major = 0, minor = 0;
-    return uname(&names) == 0 && sscanf(names.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 15));
+    bool known = uname(&names) == 0 && sscanf(names.release, "%d.%d", &major, &minor) == 2;
+    return known && (major > 6 || (major == 6 && minor >= 15));
 }
 
 static void *wait_for_anybody(void *arg)
@@ -71,7 +72,8 @@ static void start_one(struct host *host, size_t n)
         struct sbx_status status = {.size = sizeof status};
         int result = sbx_process_wait(process, READ_TIMEOUT_NS, &status, &error);
         if (result == -ECHILD && host->shape != SBX_SHAPE_INIT && !kernel_remembers_exits()) {
-            require(error.err == ECHILD && strcmp(sbx_location_name(error.location), "wait") == 0, "ECHILD is said to be of wait");
+            require(error.err == ECHILD, "the error says ECHILD too");
+            require(strcmp(sbx_location_name(error.location), "wait") == 0, "and of wait");
             continue;
         }
         require_ok(result, &error, "sbx_process_wait");

@@ -140,6 +140,54 @@ static void a_stop_is_not_taken_for_the_end(void **state)
     }
 }
 
+/* Of the same user, and without a pid namespace between them, the program may stop the init. */
+static void an_init_that_was_stopped_holds_nobody_up(void **state)
+{
+    (void)state;
+    for (int sleeps = 0; sleeps < 2; sleeps++) {
+        sbx_runner *runner = behind_init(false);
+        int output;
+        sbx_process *process = start_asking(runner, NULL, &output, inside("tree"), "pid", text("kill-parent %d", SIGSTOP), "pid",
+                                            sleeps ? "sleep 1000" : "exit 4", NULL);
+        next_line(output);
+        assert_string_equal(next_line(output), "ok");
+        struct sbx_status status = SBX_STATUS_INIT;
+        if (!sleeps) {
+            assert_int_equal(sbx_process_wait(process, READ_TIMEOUT_NS, &status, NULL), 0);
+            assert_int_equal(status.code, CLD_EXITED);
+            assert_int_equal(status.status, 4);
+        }
+        uint64_t before = now_ns();
+        sbx_process_free(process);
+        assert_true(now_ns() - before < 10 * UINT64_C(1000000000));
+        assert_true(closed_within(output, 1000));
+        close(output);
+        sbx_runner_free(runner);
+    }
+}
+
+static void kill_own_group(void *path)
+{
+    assert_int_equal(setpgid(0, 0), 0); /* should it go wrong, nobody else is in it */
+    for (int init = 0; init < 2; init++) {
+        sbx_runner *runner = sbx_runner_new();
+        set_namespaces(runner, SBX_NS_USER | SBX_NS_PID);
+        assert_int_equal(sbx_set_init(runner, init, NULL), 0);
+        const struct outcome *outcome = ask(runner, NULL, path, "pid", "kill 0 0", "kill 0 9", "exit 3", NULL);
+        /* Process 1 of a pid namespace cannot be killed from inside; any other ends itself. */
+        assert_ended(outcome, init ? CLD_KILLED : CLD_EXITED, init ? SIGKILL : 3);
+        sbx_runner_free(runner);
+    }
+}
+
+/* A pid namespace does not cut a process group. */
+static void its_process_group_is_not_the_hosts(void **state)
+{
+    (void)state;
+    need_userns();
+    in_unprivileged_host(kill_own_group, (void *)reachable_inside("tree"));
+}
+
 /* Control: what a program sees that is process 1 itself. */
 static void process_1_is_not_ended_by_its_own_signals(void **state)
 {
@@ -263,6 +311,8 @@ int main(void)
         host_test(killing_everything_inside_spares_host_and_init),
         host_test(signals_end_the_program_as_they_should),
         host_test(a_stop_is_not_taken_for_the_end),
+        host_test(an_init_that_was_stopped_holds_nobody_up),
+        host_test(its_process_group_is_not_the_hosts),
         host_test(process_1_is_not_ended_by_its_own_signals),
         host_test(orphans_come_to_the_init_and_are_reaped),
         host_test(no_zombies_pile_up),

@@ -110,6 +110,7 @@ static const struct location {
     {92, "seccomp"},
     {93, "exec"},
     {94, "fs_ids"},
+    {95, "process_group"},
 };
 
 static const char *expected_location(uint32_t number_wanted)

@@ -1,14 +1,18 @@
 //! The steps that prepare the sandbox as a place: namespaces, root, mounts. Run by the embedded program
 //! where there is one.
 
+use core::ffi::c_int;
+
 use super::{Joining, Order};
 use crate::child::plan::{list, mode, request};
 use crate::error::{Location, Result};
+use crate::flags::SBX_UNENFORCED_DESCENDANTS;
 use crate::mem;
 use crate::plan::Shape;
 use crate::plan::builder::Arg;
 use crate::plan::fds;
 use crate::plan::root;
+use crate::plan::shape::kernel_uid;
 
 impl Order<'_> {
     /// Before the embedded program is non-dumpable, which makes its own files in /proc root's.
@@ -54,22 +58,23 @@ impl Order<'_> {
             if self.runner.makes(libc::CLONE_NEWPID) {
                 self.builder.header.mode |= mode::PID_NAMESPACE;
             } else {
-                // Orphans come to the init, which kills them; it finds them by this list.
+                // Orphans come to the init, which kills them; it finds them by this list. One that
+                // belongs to another pid namespace would name strangers.
                 self.prctl(Location::Subreaper, libc::PR_SET_CHILD_SUBREAPER, 1)?;
-                let path = self.builder.cstr(c"/proc/thread-self/children")?;
                 let children = self.builder.slot()?;
-                let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-                let opened = self
-                    .builder
-                    .call(
-                        Location::Subreaper,
-                        libc::SYS_openat,
-                        &[libc::AT_FDCWD.into(), path, flags.into(), 0.into()],
-                    )?
-                    .out(children);
-                // Without /proc the init knows only the program itself.
-                opened.tolerate(libc::ENOENT);
                 self.builder.header.children_slot = u32::from(children.0);
+                let path = if proc_is_ours(self.host.pid) {
+                    self.builder.cstr(c"/proc/thread-self/children")?
+                } else {
+                    self.builder.cstr(c"")?
+                };
+                let flags = Arg::from(libc::O_RDONLY | libc::O_CLOEXEC);
+                let args = [libc::AT_FDCWD.into(), path, flags, 0.into()];
+                self.builder
+                    .call(Location::Subreaper, libc::SYS_openat, &args)?
+                    .out(children)
+                    // Without it the init knows only the program itself.
+                    .excuse(libc::ENOENT, SBX_UNENFORCED_DESCENDANTS);
                 self.init_pid = Some(self.builder.slot()?);
                 let slot = self.init_pid.unwrap_or(children);
                 self.builder.call(Location::Subreaper, libc::SYS_getpid, &[])?.out(slot);
@@ -84,7 +89,16 @@ impl Order<'_> {
         if self.floor.is_gap && self.shape == Shape::Direct {
             fds::clear_gap(&mut self.builder, self.floor)?;
         }
+        let own_mounts = self.runner.makes(libc::CLONE_NEWNS) && !self.unshares_after_joining();
+        if own_mounts {
+            root::make_private(&mut self.builder)?;
+        }
         if fds::needs_dev_null(&self.fds) {
+            // Who owns the host's /dev/null could change its mode through an open descriptor: not
+            // through one of a read-only mount.
+            if own_mounts && kernel_uid(self.runner, self.host) == Some(0) {
+                root::cover_dev_null(&mut self.builder)?;
+            }
             self.null = Some(fds::open_dev_null(&mut self.builder)?);
         }
         Ok(())
@@ -174,6 +188,9 @@ impl Order<'_> {
             self.saved_umask = Some(saved);
         }
         let ids = root::ids_to_take(self.runner, self.host);
+        if self.unshares_after_joining() && self.runner.makes(libc::CLONE_NEWNS) {
+            root::make_private(&mut self.builder)?;
+        }
         root::add(&mut self.builder, self.runner, self.launch, ids)
     }
 
@@ -189,15 +206,7 @@ impl Order<'_> {
         {
             self.builder.header.spawn_cgroup = *fd;
         }
-        if let Some(init_pid) = self.init_pid {
-            // Without a pid namespace the init's death kills nobody by itself.
-            self.prctl(Location::Pdeathsig, libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64)?;
-            if !self.runner.joins(libc::CLONE_NEWPID as u64) {
-                self.builder
-                    .call(Location::HostGone, libc::SYS_getppid, &[])?
-                    .expect_slot(init_pid, libc::ESRCH);
-            }
-        }
+        self.tie_to_init()?;
         if self.runner.ptrace {
             let pidfd = self.own_pidfd(Location::Ptrace)?;
             self.builder.ask(Location::Ptrace, request::SEIZE, Some(pidfd))?;
@@ -206,4 +215,26 @@ impl Order<'_> {
         }
         Ok(())
     }
+
+    /// Without a pid namespace the init's death kills nobody by itself.
+    pub(super) fn tie_to_init(&mut self) -> Result<()> {
+        let Some(init_pid) = self.init_pid else { return Ok(()) };
+        self.prctl(Location::Pdeathsig, libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64)?;
+        if !self.runner.joins(libc::CLONE_NEWPID as u64) {
+            self.builder
+                .call(Location::HostGone, libc::SYS_getppid, &[])?
+                .expect_slot(init_pid, libc::ESRCH);
+        }
+        Ok(())
+    }
+}
+
+/// True if /proc shows the pid namespace of this process.
+fn proc_is_ours(pid: c_int) -> bool {
+    let mut number = [0u8; 16];
+    // SAFETY: a NUL-terminated path, and a buffer with its size.
+    let len =
+        unsafe { libc::readlink(c"/proc/self".as_ptr(), number.as_mut_ptr().cast(), number.len()) };
+    let number = number.get(..len.max(0) as usize).unwrap_or(&[]);
+    core::str::from_utf8(number).is_ok_and(|number| number.parse() == Ok(pid))
 }

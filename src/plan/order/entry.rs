@@ -30,14 +30,13 @@ impl Order<'_> {
         // process has ended: POLLIN, as a struct pollfd of fd, events and revents.
         let polled =
             self.builder.numbers(&[self.internal.host_pidfd as u32, libc::POLLIN as u16 as u32])?;
-        let now = self.builder.words(&[0, 0])?;
-        self.builder
-            .call(
-                Location::HostGone,
-                libc::SYS_ppoll,
-                &[Arg::Data(polled), 1.into(), Arg::Data(now), 0.into(), 0.into()],
-            )?
-            .expect(0, libc::ESRCH);
+        if let Some(moved) = self.host_slot {
+            let args = [Arg::Data(polled), moved.into()];
+            self.builder.add(op::STORE, Location::HostGone, 0, &args)?;
+        }
+        let now = Arg::Data(self.builder.words(&[0, 0])?);
+        let args = [Arg::Data(polled), 1.into(), now, 0.into(), 0.into()];
+        self.builder.call(Location::HostGone, libc::SYS_ppoll, &args)?.expect(0, libc::ESRCH);
         Ok(())
     }
 

@@ -78,6 +78,7 @@ struct Order<'a> {
     saved_umask: Option<Slot>,
     init_pid: Option<Slot>,
     exec_slot: Option<Slot>,
+    host_slot: Option<Slot>,
     cgroup_slots: Vec<Slot>,
 }
 
@@ -109,6 +110,7 @@ pub fn build(
         saved_umask: None,
         init_pid: None,
         exec_slot: None,
+        host_slot: None,
         cgroup_slots: Vec::new(),
     };
     order.builder.select(list::ENTRY);

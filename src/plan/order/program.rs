@@ -26,6 +26,9 @@ impl Order<'_> {
         }
         if self.runner.setsid || self.runner.ctty.is_some() {
             self.builder.call(Location::Setsid, libc::SYS_setsid, &[])?;
+        } else if self.shape == Shape::Init || self.runner.makes(libc::CLONE_NEWPID) {
+            // A pid namespace does not cut a process group: kill(0) would reach the host.
+            self.builder.call(Location::Setpgid, libc::SYS_setpgid, &[0.into(), 0.into()])?;
         }
         if let Some(fd) = self.runner.ctty {
             self.builder.call(
@@ -43,6 +46,11 @@ impl Order<'_> {
         if let Some(fd) = self.exec_fd() {
             let moved = fds::move_up(&mut self.builder, Location::FdMap, Arg::Fd(fd, "program"))?;
             self.exec_slot = Some(moved);
+        }
+        let watches = self.runner.pdeathsig.is_some() || self.runner.credential.is_some();
+        if self.internal.host_pidfd >= 0 && self.shape != Shape::Init && watches {
+            let host = Arg::Fd(self.internal.host_pidfd, "host");
+            self.host_slot = Some(fds::move_up(&mut self.builder, Location::FdMap, host)?);
         }
         for cgroup in 0..self.internal.cgroups.len() {
             if let Joining::Write(fd) = self.internal.cgroups[cgroup] {
@@ -140,6 +148,14 @@ impl Order<'_> {
             self.host,
             self.raised_ambient,
         )?;
+        if self.runner.credential.is_some() {
+            // The change of credentials took the parent-death signal away, and what follows waits for
+            // the host.
+            match self.shape {
+                Shape::Init => self.tie_to_init()?,
+                _ => self.tie_to_host()?,
+            }
+        }
         if self.runner.no_new_privs {
             self.builder.call(
                 Location::NoNewPrivs,
@@ -216,21 +232,19 @@ impl Order<'_> {
     /// The parent-death signal was for the start; it is bound to one thread of the host, which may end
     /// soon. What the caller wants instead is set now, since a change of credentials clears it.
     pub(super) fn cut_the_tie(&mut self) -> Result<()> {
-        if self.shape == Shape::Init {
-            // Here the parent is the init.
-            if let Some(signal) = self.runner.pdeathsig {
-                self.prctl(Location::Pdeathsig, libc::PR_SET_PDEATHSIG, signal as u64)?;
-            } else if self.init_pid.is_some() {
-                self.prctl(Location::Pdeathsig, libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64)?;
+        match (self.shape, self.runner.pdeathsig) {
+            // The parent is the init, and it is to take the program along; in a pid namespace of its
+            // own it does so in any case.
+            (Shape::Init, None) => self.tie_to_init(),
+            (Shape::Init, Some(signal)) => {
+                self.prctl(Location::Pdeathsig, libc::PR_SET_PDEATHSIG, signal as u64)
             }
-            return Ok(());
+            (_, None) => self.prctl(Location::Pdeathsig, libc::PR_SET_PDEATHSIG, 0),
+            (_, Some(signal)) => {
+                self.prctl(Location::Pdeathsig, libc::PR_SET_PDEATHSIG, signal as u64)?;
+                self.host_is_alive()
+            }
         }
-        self.prctl(
-            Location::Pdeathsig,
-            libc::PR_SET_PDEATHSIG,
-            self.runner.pdeathsig.unwrap_or(0) as u64,
-        )?;
-        if self.runner.pdeathsig.is_some() { self.host_is_alive() } else { Ok(()) }
     }
 
     /// The filter is the last thing before the exec: what it denies must not be needed any more.

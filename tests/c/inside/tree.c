@@ -129,6 +129,12 @@ static void do_kill(char **words)
     answer_result(kill(atoi(words[0]), atoi(words[1])));
 }
 
+/* kill-parent SIGNAL: the parent as this process sees it */
+static void do_kill_parent(char **words)
+{
+    answer_result(kill(getppid(), atoi(words[0])));
+}
+
 static void do_raise(char **words)
 {
     answer_result(raise(atoi(words[0])));
@@ -172,7 +178,7 @@ int main(int argc, char **argv)
         {"daemon", 1, do_daemon}, {"orphans", 1, do_orphans}, {"orphans-parent", 0, do_orphans_parent},
         {"kill-all", 1, do_kill_all}, {"kill", 2, do_kill},   {"raise", 1, do_raise},
         {"abort", 0, do_abort},   {"pid", 0, do_pid},         {"wait", 0, do_wait},     {"close", 1, do_close},
-        {"traceme", 0, do_traceme}, {NULL, 0, NULL},
+        {"kill-parent", 1, do_kill_parent}, {"traceme", 0, do_traceme}, {NULL, 0, NULL},
     };
     return answer_all(verbs, argc, argv);
 }
