@@ -466,8 +466,9 @@ int sbx_add_gid_map(struct sbx_runner *runner,
 int sbx_set_setgroups(struct sbx_runner *runner, bool allow, struct sbx_error *error);
 
 // Who the program is: real, effective and saved uid and gid, and exactly these `n` supplementary
-// groups (copied; at most 65536), as ids of the program's own user namespace. UINT32_MAX is not
-// an id: -EINVAL. Never set in memory that the host shares: such a start is staged or goes
+// groups (copied; at most 65536), as ids of the program's own user namespace. Needed where the
+// maps of a new user namespace leave the host's own ids out: the start is -EINVAL otherwise, since
+// the program would run as the host's user. UINT32_MAX is not an id: -EINVAL. Never set in memory that the host shares: such a start is staged or goes
 // through the init. See credentials(7).
 int sbx_set_credential(struct sbx_runner *runner,
                        uint32_t uid,
@@ -695,9 +696,15 @@ int sbx_set_ptrace(struct sbx_runner *runner, bool on, struct sbx_error *error);
 int sbx_set_stop_before_seccomp(struct sbx_runner *runner, bool on, struct sbx_error *error);
 
 // An init in front of the program: it reaps orphans, reports the true exit status and usage, and
-// lets no descendant outlive the program. Not called: on with a new or joined pid namespace, off
+// ends what the program leaves behind. With a new pid namespace the kernel does the latter: nothing
+// outlives the program. Without one the init does (a subreaper, prctl(2)): it needs the host's own
+// /proc for it (SBX_UNENFORCED_DESCENDANTS otherwise), a program of the same uid can kill it, and
+// one that forks faster than it is killed outlives it after five seconds. In a joined pid namespace
+// orphans belong to that namespace's own init, and stay. A program that keeps CAP_SYS_PTRACE in a
+// new user namespace can trace the init. Not called: on with a new or joined pid namespace, off
 // otherwise. Off with a new pid namespace makes the program pid 1, which changes what signals do
-// to it; see pid_namespaces(7).
+// to it; see pid_namespaces(7). With an init or a new pid namespace the program also gets a
+// process group of its own (setpgid(2)), unless it gets a session.
 int sbx_set_init(struct sbx_runner *runner, bool on, struct sbx_error *error);
 
 // Asks for the staged shape where the direct one would do: the child leaves the host's memory
@@ -738,8 +745,8 @@ int sbx_process_pid(const struct sbx_process *process);
 int sbx_process_pidfd(const struct sbx_process *process);
 
 // A descriptor that becomes readable when nothing of the sandbox is left: in the init shape, when
-// the init has ended, and every descendant with it; in the direct and the staged shape, when the
-// program has ended. It belongs to the process object. -EINVAL for NULL.
+// the init has ended, and the descendants with it as far as sbx_set_init promises; in the direct
+// and the staged shape, when the program has ended. It belongs to the process object. -EINVAL for NULL.
 int sbx_process_tree_fd(const struct sbx_process *process);
 
 // SBX_SHAPE_*: the process tree that the library chose. UINT32_MAX for NULL.

@@ -78,7 +78,7 @@ pub fn receive(channel: &OwnedFd, peek: bool) -> Received {
                 }
                 (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                     // One is expected; any other is closed at once.
-                    let count = (head.cmsg_len as usize - (data as usize - message as usize)) / 4;
+                    let count = (head.cmsg_len - (data as usize - message as usize)) / 4;
                     for n in (0..count).rev() {
                         let raw = data.cast::<c_int>().add(n).read_unaligned();
                         fd = Some(OwnedFd::from_raw_fd(raw));

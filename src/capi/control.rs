@@ -70,9 +70,15 @@ pub unsafe extern "C" fn sbx_set_stop_before_seccomp(
 }
 
 /// An init in front of the program: it reaps orphans, reports the true exit status and usage, and
-/// lets no descendant outlive the program. Not called: on with a new or joined pid namespace, off
+/// ends what the program leaves behind. With a new pid namespace the kernel does the latter: nothing
+/// outlives the program. Without one the init does (a subreaper, prctl(2)): it needs the host's own
+/// /proc for it (SBX_UNENFORCED_DESCENDANTS otherwise), a program of the same uid can kill it, and
+/// one that forks faster than it is killed outlives it after five seconds. In a joined pid namespace
+/// orphans belong to that namespace's own init, and stay. A program that keeps CAP_SYS_PTRACE in a
+/// new user namespace can trace the init. Not called: on with a new or joined pid namespace, off
 /// otherwise. Off with a new pid namespace makes the program pid 1, which changes what signals do
-/// to it; see pid_namespaces(7).
+/// to it; see pid_namespaces(7). With an init or a new pid namespace the program also gets a
+/// process group of its own (setpgid(2)), unless it gets a session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_set_init(
     runner: *mut sbx_runner,

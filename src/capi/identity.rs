@@ -98,8 +98,9 @@ pub unsafe extern "C" fn sbx_set_setgroups(
 }
 
 /// Who the program is: real, effective and saved uid and gid, and exactly these `n` supplementary
-/// groups (copied; at most 65536), as ids of the program's own user namespace. UINT32_MAX is not
-/// an id: -EINVAL. Never set in memory that the host shares: such a start is staged or goes
+/// groups (copied; at most 65536), as ids of the program's own user namespace. Needed where the
+/// maps of a new user namespace leave the host's own ids out: the start is -EINVAL otherwise, since
+/// the program would run as the host's user. UINT32_MAX is not an id: -EINVAL. Never set in memory that the host shares: such a start is staged or goes
 /// through the init. See credentials(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_set_credential(

@@ -132,8 +132,8 @@ pub unsafe extern "C" fn sbx_process_pidfd(process: *const sbx_process) -> c_int
 }
 
 /// A descriptor that becomes readable when nothing of the sandbox is left: in the init shape, when
-/// the init has ended, and every descendant with it; in the direct and the staged shape, when the
-/// program has ended. It belongs to the process object. -EINVAL for NULL.
+/// the init has ended, and the descendants with it as far as sbx_set_init promises; in the direct
+/// and the staged shape, when the program has ended. It belongs to the process object. -EINVAL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_process_tree_fd(process: *const sbx_process) -> c_int {
     // SAFETY: the caller's pointers, by the contract in mod.rs.

@@ -117,8 +117,8 @@ static void steps_in_order(void **state)
 {
     (void)state;
     const char *const order[] = {
-        "pdeathsig", "host_gone", "signals", "unshare", "maps", "inherit_fds", "exec_init", "dumpable", "dev_null",
-        "loopback", "hostname", "domainname", "mount_private", "root", "mount", "root_seal", "pivot_root", "spawn",
+        "pdeathsig", "host_gone", "signals", "unshare", "maps", "inherit_fds", "exec_init", "dumpable", "mount_private", "dev_null",
+        "loopback", "hostname", "domainname", "root", "mount", "root_seal", "pivot_root", "spawn",
         "setsid", "close_range", "fd_map", "workdir", "umask", "cpu_affinity", "nice", "scheduler", "personality",
         "no_new_privs", "landlock_ruleset", "landlock_rule", "landlock_restrict", "sync", "rlimit", "capset", "sigmask",
         "seccomp", "exec", NULL,

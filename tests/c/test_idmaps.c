@@ -147,6 +147,7 @@ static void foreign_maps_without_privileges(void *path)
     assert_int_equal(sbx_set_args(foreign, argv, NULL), 0);
     map_uid(foreign, 0, geteuid() + 1, 1);
     map_gid(foreign, 0, getegid(), 1);
+    become(foreign, 0, 0, NULL, 0);
     expect_refusal(foreign, NULL, "uid_map", EPERM);
     sbx_runner_free(foreign);
 
@@ -154,6 +155,7 @@ static void foreign_maps_without_privileges(void *path)
     assert_int_equal(sbx_set_args(foreign_gid, argv, NULL), 0);
     map_uid(foreign_gid, 0, geteuid(), 1);
     map_gid(foreign_gid, 0, getegid() + 1, 1);
+    become(foreign_gid, 0, 0, NULL, 0);
     expect_refusal(foreign_gid, NULL, "gid_map", EPERM);
     sbx_runner_free(foreign_gid);
 
