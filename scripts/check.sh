@@ -122,6 +122,7 @@ libdir=$(variable STAGE_LIBDIR)
 eval "export $(variable STAGE_ENV)"
 step header one scripts/check-header.sh "$version"
 step manual one scripts/man-pages --check "$BUILD/check/man"
+step docs one scripts/check-docs
 step libraries one scripts/check-libraries.sh "$libdir" "$(variable NAMES)" "$(variable RUST_LIB)" "$version"
 step linking one scripts/check-linking.sh "$libdir" tests/link/start.c "$version"
 step child-code-self-test one scripts/check-child-code --self-test
