@@ -15,7 +15,6 @@
 //! | `process` | a started program: wait, kill, and the end of its tree |
 //! | `error` | which step failed, on which entry, with which errno, and whose fault it is |
 //! | `sys` | system calls of the host that libc has no good name for |
-//! | `sys` | system calls of the host that libc has no good name for |
 //! | `mem` | allocation that can fail; nothing allocates in any other way |
 //!
 //! Read `plan` first: the order of its steps is the design.

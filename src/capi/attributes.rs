@@ -65,8 +65,8 @@ pub unsafe extern "C" fn sbx_set_nice(
 }
 
 /// The scheduling policy: SCHED_OTHER, SCHED_BATCH, SCHED_IDLE with priority 0, SCHED_FIFO,
-/// SCHED_RR with 1 to 99. Not called: SCHED_OTHER; a real-time policy of the host is never
-/// inherited. See sched(7).
+/// SCHED_RR with 1 to 99. Not called: the calling thread's, but SCHED_OTHER in place of a
+/// real-time policy, which is never inherited. See sched(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_set_scheduler(
     runner: *mut sbx_runner,
@@ -107,7 +107,8 @@ pub unsafe extern "C" fn sbx_set_no_aslr(
 }
 
 /// The signal (1 to 64) that the program gets when the thread that is its parent ends; 0: none,
-/// which is the default. In the direct and the staged shape that is the thread which called
+/// which is the default, except behind an init without a pid namespace, where it is SIGKILL. In the
+/// direct and the staged shape that is the thread which called
 /// sbx_start: in a Go program it can end at any time. See PR_SET_PDEATHSIG(2const).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_set_pdeathsig(

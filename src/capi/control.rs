@@ -10,7 +10,8 @@ use super::runner::{sbx_runner, set};
 /// are the program's, `arg` is the launch's sync_arg; the pidfd belongs to the library.
 ///
 /// 0: go on. A negative errno, or anything else: the child is killed and reaped, and sbx_start
-/// returns it (a positive value as its negative) at the location "sync_func". The function must
+/// returns it (a positive value as its negative, one beyond any errno as -ECANCELED) at the location
+/// "sync_func". The function must
 /// return, which may take its time: nobody else waits for it. It may call any function of this
 /// library, except one that changes the runner which is being started.
 pub type sbx_sync_func =

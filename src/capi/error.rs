@@ -22,8 +22,8 @@ pub struct sbx_error {
     pub err: i32,
     /// The step that failed: see sbx_location_name. A number never changes its meaning.
     pub location: u32,
-    /// Which entry of a list (which rlimit, mount, filter, ...), from 0; -1 where no list is
-    /// involved.
+    /// Which entry of a list (which rlimit, mount, filter, ...), from 0; the signal or capability
+    /// where a step is about one; the step of the plan at setup_timeout; -1 otherwise.
     pub index: i32,
     /// SBX_BLAME_*: whose move it is.
     pub blame: u32,

@@ -79,8 +79,9 @@ pub unsafe extern "C" fn sbx_add_gid_map(
     unsafe { set(runner, error, |runner| runner.add_gid_map(inside, outside, count)) }
 }
 
-/// Whether setgroups(2) is allowed in the new user namespace: writes "allow" or "deny" to
-/// /proc/PID/setgroups. Not called: allowed where it is needed and possible, denied otherwise. A
+/// Whether setgroups(2) is allowed in the new user namespace; if not, "deny" is written to
+/// /proc/PID/setgroups before the gid map. Not called: allowed where it is needed and possible,
+/// denied otherwise. A
 /// denial cannot go with a credential that has groups: -EINVAL at the start.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_set_setgroups(
@@ -100,8 +101,8 @@ pub unsafe extern "C" fn sbx_set_setgroups(
 /// Who the program is: real, effective and saved uid and gid, and exactly these `n` supplementary
 /// groups (copied; at most 65536), as ids of the program's own user namespace. Needed where the
 /// maps of a new user namespace leave the host's own ids out: the start is -EINVAL otherwise, since
-/// the program would run as the host's user. UINT32_MAX is not an id: -EINVAL. Never set in memory that the host shares: such a start is staged or goes
-/// through the init. See credentials(7).
+/// the program would run as the host's user. UINT32_MAX is not an id: -EINVAL. A change of the kernel's ids is never made in memory that the host shares:
+/// such a start is staged or goes through the init. See credentials(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_set_credential(
     runner: *mut sbx_runner,

@@ -69,7 +69,8 @@ pub struct sbx_launch {
     /// What the sync function gets.
     pub sync_arg: *mut c_void,
     /// How long the setup may take, in nanoseconds, until the start ends with -ETIMEDOUT and
-    /// leaves nothing behind. 0: 30 seconds. SBX_INFINITE: as long as it takes.
+    /// leaves nothing behind; the sync function's time does not count. 0: 30 seconds. SBX_INFINITE:
+    /// as long as it takes.
     pub setup_timeout_ns: u64,
 }
 
@@ -175,8 +176,10 @@ pub unsafe extern "C" fn sbx_runner_describe(
 /// behind: no process, descriptor, mount or memory.
 ///
 /// May be called from any thread, from many at once with the same runner. `launch` may be NULL.
-/// The calling thread's signals are blocked and its cancellation is off while it waits; the host's
-/// state is not changed.
+/// The calling thread's cancellation is off meanwhile, and its signals are blocked around the clone;
+/// the host's state is not changed. Returns while the exec is past its point of no return: for some
+/// microseconds more /proc may still show what was before. A child stuck in the kernel (a dead
+/// network mount) that outlives its kill is left to die by itself, with the memory that it uses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_start(
     runner: *const sbx_runner,

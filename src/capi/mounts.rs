@@ -9,7 +9,7 @@ use crate::runner::mounts::FILE_MAX;
 
 /// A new root, entered by pivot_root(2), so that the old one is gone from the mount namespace
 /// (SBX_NS_MNT, else -EINVAL at the start). `rootfs` is an absolute path of the host; NULL: a
-/// fresh tmpfs. Sealed read-only at the end, unless `flags` has SBX_ROOT_WRITABLE. Excludes
+/// fresh tmpfs. Nosuid and nodev throughout. Sealed read-only at the end, unless `flags` has SBX_ROOT_WRITABLE. Excludes
 /// sbx_set_chroot: -EINVAL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_set_pivot_root(
@@ -22,7 +22,7 @@ pub unsafe extern "C" fn sbx_set_pivot_root(
     unsafe { set(runner, error, |runner| runner.set_pivot_root(optional_text(rootfs)?, flags)) }
 }
 
-/// A new root, entered by chroot(2): for a prepared tree, which stays as it is, and where
+/// A new root, entered by chroot(2): for a prepared tree, which is not sealed, and where
 /// pivot_root cannot work (the initial ramfs). `rootfs` is an absolute path of the host; NULL: a
 /// fresh tmpfs, sealed read-only at the end (SBX_NS_MNT, else -EINVAL at the start). The host's
 /// own root and directory stay where they are. No jail for a program that keeps CAP_SYS_CHROOT.
@@ -170,8 +170,9 @@ pub unsafe extern "C" fn sbx_add_overlay(
     }
 }
 
-/// A symbolic link at `target` that points to `link_text`, which is not looked at. Flags:
-/// SBX_MOUNT_OPTIONAL. See symlink(2).
+/// A symbolic link at `target` that points to `link_text`, which is not looked at. In an
+/// existing root it stays after the run; one with the same text that is there already is as good.
+/// Flags: SBX_MOUNT_OPTIONAL. See symlink(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_add_symlink(
     runner: *mut sbx_runner,
@@ -189,7 +190,8 @@ pub unsafe extern "C" fn sbx_add_symlink(
 }
 
 /// A file with these `size` bytes (copied; at most 1 GiB; NULL only with 0) and this mode (01777
-/// at most). Flags: SBX_MOUNT_OPTIONAL.
+/// at most). In an existing root it is a read-only mount: nothing is written there but, where it is
+/// missing, an empty file as its target. Flags: SBX_MOUNT_OPTIONAL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_add_file(
     runner: *mut sbx_runner,
@@ -223,8 +225,8 @@ pub unsafe extern "C" fn sbx_add_dir(
     unsafe { set(runner, error, |runner| runner.add_dir(&text("dir", target)?, mode, flags)) }
 }
 
-/// Hides a file or directory that is there: what is seen is empty and cannot be written. Flags:
-/// SBX_MOUNT_OPTIONAL.
+/// Hides a file or directory that is there: a directory is empty and read-only, a file is /dev/null.
+/// Flags: SBX_MOUNT_OPTIONAL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_add_mask(
     runner: *mut sbx_runner,

@@ -197,7 +197,8 @@ pub unsafe extern "C" fn sbx_process_wait(
 }
 
 /// Sends a signal to the program, by its pidfd: never to another process that got its number.
-/// -ESRCH after its end. See pidfd_send_signal(2).
+/// -ESRCH after its end; -EPERM where the host may not signal the program's user. See
+/// pidfd_send_signal(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_process_kill(
     process: *mut sbx_process,

@@ -31,7 +31,8 @@ pub unsafe extern "C" fn sbx_set_landlock(
 
 /// Allows `access` (LANDLOCK_ACCESS_FS_*, part of handled_fs, else -EINVAL at the start) to `path`
 /// and what is beneath it. The path is absolute, without "..", and is looked up inside the
-/// sandbox. With SBX_MOUNT_OPTIONAL a path that does not exist is skipped.
+/// sandbox. With SBX_MOUNT_OPTIONAL a path that cannot be opened is skipped, and
+/// SBX_UNENFORCED_MOUNT says so.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sbx_add_landlock_path(
     runner: *mut sbx_runner,

@@ -43,7 +43,7 @@ pub struct Header {
     pub host_pidfd: i32,
     /// The slot with /proc/thread-self/children of the embedded program.
     pub children_slot: u32,
-    /// A number above every descriptor of the program.
+    /// From this number on (or in the gap that begins here) the program has no descriptors.
     pub floor: i32,
     /// Zero.
     pub reserved: u32,
@@ -231,7 +231,7 @@ pub struct Note {
     pub kind: u32,
     /// ENDED: CLD_EXITED, CLD_KILLED or CLD_DUMPED. PLAN: bytes of the plan.
     pub first: i32,
-    /// ENDED: exit status or signal. PLAN: a number above every descriptor of the program.
+    /// ENDED: exit status or signal. PLAN: from this number on the program has no descriptors.
     pub second: i32,
     /// Zero.
     pub reserved: i32,

@@ -108,7 +108,7 @@ fn child_signals(context: &Context) -> i32 {
     made as i32
 }
 
-/// A close-on-exec pipe whose writing end is above every descriptor of the program.
+/// A close-on-exec pipe whose writing end is out of the way of the program's descriptors.
 fn pipe_above(context: &Context, header: &Header) -> [i32; 2] {
     let mut pipe = [0i32; 2];
     // SAFETY: writes two numbers.

@@ -2,8 +2,9 @@
 
 use super::host::{CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, Host, landlock_abi};
 use crate::error::{Error, Result};
+use crate::flags::SBX_NS_TIME;
 use crate::launch::Launch;
-use crate::runner::{MountKind, RootKind, Runner};
+use crate::runner::{IdMap, MountKind, RootKind, Runner};
 
 /// An error if the settings contradict each other, or this host's rights.
 pub fn check(runner: &Runner, launch: &Launch, host: &Host) -> Result<()> {
@@ -59,7 +60,7 @@ fn namespaces(runner: &Runner) -> Result<()> {
     needs(runner.hostname.is_some(), "hostname", libc::CLONE_NEWUTS, "uts")?;
     needs(runner.domainname.is_some(), "domainname", libc::CLONE_NEWUTS, "uts")?;
     needs(runner.loopback, "loopback", libc::CLONE_NEWNET, "net")?;
-    needs(!runner.time_offsets.is_empty(), "time_offset", 0x80, "time")?;
+    needs(!runner.time_offsets.is_empty(), "time_offset", SBX_NS_TIME as i32, "time")?;
     needs(!runner.uid_map.is_empty(), "uid_map", libc::CLONE_NEWUSER, "user")?;
     needs(!runner.gid_map.is_empty(), "gid_map", libc::CLONE_NEWUSER, "user")?;
     needs(runner.setgroups.is_some(), "setgroups", libc::CLONE_NEWUSER, "user")?;
@@ -81,7 +82,7 @@ fn namespaces(runner: &Runner) -> Result<()> {
             "join_namespace: a new pid namespace cannot be made inside a joined user namespace"
         )));
     }
-    if runner.joins(libc::CLONE_NEWUSER as u64) && runner.namespaces & 0x80 != 0 {
+    if runner.joins(libc::CLONE_NEWUSER as u64) && runner.namespaces & SBX_NS_TIME != 0 {
         return Err(Error::invalid(format_args!(
             "join_namespace: a new time namespace cannot be made inside a joined user namespace"
         )));
@@ -116,6 +117,14 @@ fn mounts(runner: &Runner, launch: &Launch) -> Result<()> {
             "mounts: a file, link or directory needs a new root: without one it would be made on the host's own"
         )));
     }
+    if runner.makes(libc::CLONE_NEWUSER)
+        && (runner.uid_map.is_empty() || runner.gid_map.is_empty())
+        && super::root::makes_anything(runner, launch)
+    {
+        return Err(Error::invalid(format_args!(
+            "uid_map, gid_map: not set: nobody could make anything in the new root"
+        )));
+    }
     for bind in &launch.binds {
         if runner.mounts.iter().any(|mount| {
             mount.target == bind.target && !matches!(mount.kind, MountKind::Raw { .. })
@@ -141,9 +150,7 @@ fn identity(runner: &Runner, host: &Host) -> Result<()> {
     if !runner.makes(libc::CLONE_NEWUSER) {
         return Ok(());
     }
-    let mapped = |id: u32, map: &[crate::runner::IdMap]| {
-        map.iter().any(|range| id >= range.inside && id - range.inside < range.count)
-    };
+    let mapped = |id: u32, map: &[IdMap]| IdMap::to_outside(map, id).is_some();
     if !mapped(credential.uid, &runner.uid_map) {
         return Err(Error::invalid(format_args!(
             "credential: uid {} is not in the uid map",
@@ -176,9 +183,8 @@ fn leaves_out(runner: &Runner, host: &Host) -> bool {
         // The kernel lets such a host map nobody but itself.
         return false;
     }
-    let knows = |id: u32, map: &[crate::runner::IdMap]| {
-        map.is_empty() && host.euid != 0
-            || map.iter().any(|range| id >= range.outside && id - range.outside < range.count)
+    let knows = |id: u32, map: &[IdMap]| {
+        map.is_empty() && host.euid != 0 || IdMap::to_inside(map, id).is_some()
     };
     !knows(host.euid, &runner.uid_map) || !knows(host.egid, &runner.gid_map)
 }

@@ -137,7 +137,7 @@ fn step(builder: &Builder, list: &str, call: &Call, out: &mut dyn Write) -> fmt:
         }
         op::JUMP => return writeln!(out, "[go on at step {}]", step.catch_to),
         op::STORE => return writeln!(out, "[store %{}]", step.args[1]),
-        op::COMPARE => return writeln!(out, "[same inode, or errno {}]", step.expect_errno),
+        op::COMPARE => return writeln!(out, "[must be the same, or errno {}]", step.expect_errno),
         _ => {}
     }
     write!(out, "{}(", system_call_name(step.nr))?;
@@ -160,8 +160,10 @@ fn step(builder: &Builder, list: &str, call: &Call, out: &mut dyn Write) -> fmt:
     if step.expect_errno != 0 {
         write!(out, " [must be {}{}]", if step.expect_slot != 0 { "%" } else { "" }, step.expect)?;
     }
-    if step.tolerate != 0 {
-        write!(out, " [errno {} is fine]", step.tolerate)?;
+    match step.tolerate {
+        0 => {}
+        ANY_ERRNO => write!(out, " [any errno is fine]")?,
+        errno => write!(out, " [errno {errno} is fine]")?,
     }
     match step.catch_errno {
         0 => {}
@@ -203,7 +205,7 @@ const NAMESPACES: [(u64, &str); 8] = [
     (libc::CLONE_NEWIPC as u64, "CLONE_NEWIPC"),
     (libc::CLONE_NEWUTS as u64, "CLONE_NEWUTS"),
     (libc::CLONE_NEWCGROUP as u64, "CLONE_NEWCGROUP"),
-    (0x80, "CLONE_NEWTIME"),
+    (crate::flags::SBX_NS_TIME, "CLONE_NEWTIME"),
 ];
 
 /// The names of the system calls that plans are made of.

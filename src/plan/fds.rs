@@ -100,7 +100,7 @@ pub fn check_open(runner: &Runner, launch: &Launch) -> Result<()> {
         return refuse(Location::MountSource, runner.mounts.len() + index);
     }
     for (fd, location) in
-        [(launch.exec_fd.or(runner.exec_fd), Location::Exec), (runner.ctty, Location::Ctty)]
+        [(super::exec_fd(runner, launch), Location::Exec), (runner.ctty, Location::Ctty)]
     {
         if !open(fd.unwrap_or(-1)) {
             return Err(Error::at(location, libc::EBADF));

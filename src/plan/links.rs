@@ -70,7 +70,7 @@ pub fn detached_file(
     let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u64;
     let args = [scratch.into(), name, flags.into()];
     builder.call(Location::File, libc::SYS_open_tree, &args)?.out(tree);
-    Ok(Source { tree, is_directory: false })
+    Ok(Source { tree, is_directory: Some(false) })
 }
 
 fn write_new(

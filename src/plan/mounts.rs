@@ -4,149 +4,22 @@
 //! opened is what gets mounted (src/plan/tree.rs for targets).
 
 use super::builder::{Arg, Builder, Slot};
+use super::entries::{Entry, Known, Sources, entries};
+use super::mount_flags::{ms_flags, overlay_options, read_only};
 use super::root::{AT_RECURSIVE, FROM_FD, Ids, TO_FD, attr};
-use super::sources::{Look, Source, look, open_descriptor, open_path, tree_flags};
+use super::sources::{Source, tree_flags};
 use super::step::Added;
 use super::tree::{Tree, Want};
-use crate::child::plan::{ANY_ERRNO, op};
+use crate::child::plan::op;
 use crate::error::{Error, Location, Result};
 use crate::flags::*;
-use crate::launch::{Launch, LaunchBind};
+use crate::launch::Launch;
 use crate::mem::{self, Text};
 use crate::runner::{Mount, MountKind, Runner};
-
-/// What is known of the entries before the root is made, by entry.
-pub type Sources = Vec<Known>;
-
-/// What is known of an entry.
-#[derive(Clone, Copy)]
-pub struct Known {
-    /// What a bind's source is.
-    look: Look,
-    /// A source that was opened, or a file that was made, ahead of its turn.
-    pub opened: Option<Source>,
-}
-
-impl Known {
-    const NOTHING: Known = Known { look: Look::NOTHING, opened: None };
-}
 
 /// For device files of the host: they can be written to all the same, but nobody can change their
 /// mode, owner or times, which are the host's.
 pub const DEVICE_ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
-
-/// Something to be put into the root: the runner's, or the launch's.
-enum Entry<'a> {
-    Mount(&'a Mount),
-    Launch(&'a LaunchBind),
-}
-
-fn entries<'a>(runner: &'a Runner, launch: &'a Launch) -> impl Iterator<Item = Entry<'a>> {
-    runner.mounts.iter().map(Entry::Mount).chain(launch.binds.iter().map(Entry::Launch))
-}
-
-impl Entry<'_> {
-    fn flags(&self) -> u32 {
-        match self {
-            Entry::Mount(mount) => mount.flags,
-            Entry::Launch(bind) => bind.flags,
-        }
-    }
-
-    /// The target, relative to the root.
-    fn path(&self) -> &[u8] {
-        let target = match self {
-            Entry::Mount(mount) => mount.target.bytes(),
-            Entry::Launch(bind) => bind.target.bytes(),
-        };
-        target.strip_prefix(b"/").unwrap_or(target)
-    }
-
-    /// Attributes and recursion of a bind; None: it is something else.
-    fn bind(&self) -> Option<(u64, bool)> {
-        let of_flags = |flags: u32| (bind_attributes(flags), flags & SBX_MOUNT_NONRECURSIVE == 0);
-        match self {
-            Entry::Launch(bind) => Some(of_flags(bind.flags)),
-            Entry::Mount(mount) => match &mount.kind {
-                MountKind::Bind { .. } => Some(of_flags(mount.flags)),
-                MountKind::Raw { flags, .. } if flags & libc::MS_BIND != 0 => {
-                    Some((raw_attributes(*flags), flags & libc::MS_REC != 0))
-                }
-                _ => None,
-            },
-        }
-    }
-
-    /// What the source is now. What it is decides what its target has to be; should it change until
-    /// then, the mount fails: a file never covers a directory.
-    fn look(&self) -> Look {
-        match self {
-            Entry::Mount(Mount { kind: MountKind::Bind { source }, .. })
-            | Entry::Mount(Mount { kind: MountKind::Raw { source: Some(source), .. }, .. })
-                if self.bind().is_some() =>
-            {
-                look(source.as_c_str())
-            }
-            _ => Look::NOTHING,
-        }
-    }
-
-    fn open_source(&self, builder: &mut Builder, look: Look, recursive: bool) -> Result<Source> {
-        match self {
-            Entry::Launch(bind) => open_descriptor(builder, bind.fd, recursive),
-            Entry::Mount(mount) => match &mount.kind {
-                MountKind::Bind { source } | MountKind::Raw { source: Some(source), .. } => {
-                    open_path(builder, source, look, recursive)
-                }
-                _ => Err(Error::invalid(format_args!("mount: a bind needs a source"))),
-            },
-        }
-    }
-}
-
-/// Looks at every bind's source. True: one of them is the host's root. The new root will be attached
-/// on top of that, and a copy that is made later would show it.
-pub fn look_at_sources(runner: &Runner, launch: &Launch) -> Result<(Sources, bool)> {
-    let root = look(c"/");
-    let mut sources = Vec::new();
-    let mut binds_the_root = false;
-    for entry in entries(runner, launch) {
-        let look = entry.look();
-        binds_the_root |= look.is_same(&root);
-        mem::push(&mut sources, Known { look, opened: None })?;
-    }
-    Ok((sources, binds_the_root))
-}
-
-/// Opens every bind's source now: after a change of the file system ids they could be out of reach.
-pub fn open_sources(
-    builder: &mut Builder,
-    runner: &Runner,
-    launch: &Launch,
-    sources: &mut Sources,
-) -> Result<()> {
-    for (index, (entry, known)) in entries(runner, launch).zip(sources).enumerate() {
-        let start = builder.position();
-        if let Some((_, recursive)) = entry.bind() {
-            known.opened = Some(entry.open_source(builder, known.look, recursive)?);
-        }
-        belongs_to(builder, start, index, entry.flags());
-    }
-    Ok(())
-}
-
-/// Steps that open or make something for an entry before its turn. If that fails for an optional one,
-/// the entry's own steps will find no descriptor, and be skipped.
-pub fn belongs_to(builder: &mut Builder, start: usize, index: usize, flags: u32) {
-    for position in start..builder.position() {
-        builder.step(position, |step| {
-            step.index = index as i32;
-            if flags & SBX_MOUNT_OPTIONAL != 0 {
-                step.tolerate = ANY_ERRNO;
-            }
-        });
-    }
-}
 
 /// Adds the runner's entries, then the launch's binds.
 pub fn add(
@@ -266,40 +139,6 @@ fn add_mount(
     }
 }
 
-fn read_only(flags: u32) -> u64 {
-    if flags & SBX_MOUNT_WRITABLE == 0 { libc::MS_RDONLY } else { 0 }
-}
-
-/// What is forbidden unless a flag allows it, and what only a flag forbids.
-fn restrictions(flags: u32, suid: u64, dev: u64, exec: u64) -> u64 {
-    (if flags & SBX_MOUNT_SUID == 0 { suid } else { 0 })
-        | (if flags & SBX_MOUNT_DEV == 0 { dev } else { 0 })
-        | (if flags & SBX_MOUNT_NOEXEC != 0 { exec } else { 0 })
-}
-
-/// MS_* for what is mounted by mount(2).
-fn ms_flags(flags: u32) -> u64 {
-    restrictions(flags, libc::MS_NOSUID, libc::MS_NODEV, libc::MS_NOEXEC)
-}
-
-/// MOUNT_ATTR_* for a bind.
-fn bind_attributes(flags: u32) -> u64 {
-    restrictions(flags, attr::NOSUID, attr::NODEV, attr::NOEXEC)
-        | if flags & SBX_MOUNT_WRITABLE == 0 { attr::RDONLY } else { 0 }
-}
-
-fn raw_attributes(flags: u64) -> u64 {
-    [
-        (libc::MS_RDONLY, attr::RDONLY),
-        (libc::MS_NOSUID, attr::NOSUID),
-        (libc::MS_NODEV, attr::NODEV),
-        (libc::MS_NOEXEC, attr::NOEXEC),
-    ]
-    .iter()
-    .filter(|(ms, _)| flags & ms != 0)
-    .fold(0, |all, (_, attribute)| all | attribute)
-}
-
 /// Sets a detached tree's attributes, makes its target and moves it there.
 fn place(
     builder: &mut Builder,
@@ -313,8 +152,51 @@ fn place(
         let flags = if recursive { AT_RECURSIVE } else { 0 };
         set_attributes(builder, Location::MountAttr, source.tree, attributes, 0, flags)?;
     }
-    let want = if source.is_directory { Want::Directory(0o755) } else { Want::File };
-    move_to(builder, tree, path, source.tree, want)
+    match source.is_directory {
+        Some(true) => move_to(builder, tree, path, source.tree, Want::Directory(0o755)),
+        Some(false) => move_to(builder, tree, path, source.tree, Want::File),
+        None => move_unknown(builder, tree, path, source.tree),
+    }
+}
+
+/// Makes a target for a tree of which it is not known whether it is a directory: only one of those
+/// has a ".".
+fn move_unknown(builder: &mut Builder, tree: &mut Tree, path: &[u8], source: Slot) -> Result<()> {
+    let location = Location::MountTarget;
+    let place = tree.parent(builder, path)?;
+    let (directory, name) = (Arg::from(place.directory), place.name);
+    let make = !tree.is_hosts;
+    let dot = builder.cstr(c".")?;
+    let probe = builder.slot()?;
+    let flags = Arg::from(libc::O_PATH | libc::O_CLOEXEC);
+    let args = [source.into(), dot, flags, 0.into()];
+    let added = builder.call(Location::MountSource, libc::SYS_openat, &args)?.out(probe);
+    let is_file = added.catch(libc::ENOTDIR as u16);
+    builder.close(Location::MountSource, probe)?;
+    if make {
+        let args = [directory, name, 0o755.into()];
+        builder.call(location, libc::SYS_mkdirat, &args)?.tolerate(libc::EEXIST);
+    }
+    let done = builder.add(op::JUMP, location, 0, &[])?.position();
+    builder.land_here(is_file);
+    if make {
+        let args = [directory, name, (libc::S_IFREG | 0o644).into(), 0.into()];
+        builder.call(location, libc::SYS_mknodat, &args)?.tolerate(libc::EEXIST);
+    }
+    builder.land_here(done);
+    tree.leave(builder, place)?;
+    tree.cover(path)?;
+    move_onto(builder, tree, path, source)?;
+    builder.close(Location::Mount, source)
+}
+
+/// Moves a detached tree onto a target that is there, resolved inside the root.
+fn move_onto(builder: &mut Builder, tree: &Tree, path: &[u8], source: Slot) -> Result<()> {
+    let empty = builder.cstr(c"")?;
+    let target = tree.open(builder, path, libc::O_PATH)?;
+    let args = [source.into(), empty, target.into(), empty, (FROM_FD | TO_FD).into()];
+    builder.call(Location::Mount, libc::SYS_move_mount, &args)?;
+    builder.close(Location::Mount, target)
 }
 
 /// Makes a target and moves a detached tree there.
@@ -332,10 +214,7 @@ pub fn move_to(
         let args = [source.into(), empty, place.directory.into(), place.name, FROM_FD.into()];
         builder.call(location, libc::SYS_move_mount, &args)?;
     } else {
-        let target = tree.open(builder, path, libc::O_PATH)?;
-        let args = [source.into(), empty, target.into(), empty, (FROM_FD | TO_FD).into()];
-        builder.call(location, libc::SYS_move_mount, &args)?;
-        builder.close(location, target)?;
+        move_onto(builder, tree, path, source)?;
     }
     tree.leave(builder, place)?;
     tree.cover(path)?;
@@ -468,32 +347,4 @@ fn mask(builder: &mut Builder, tree: &mut Tree, path: &[u8]) -> Result<()> {
     builder.land_here(done);
     builder.close(location, target)?;
     tree.cover(path)
-}
-
-/// overlayfs options; a backslash keeps separators in names from being taken for such.
-fn overlay_options(lower: &[Text], upper: Option<&(Text, Text)>) -> Result<Vec<u8>> {
-    let mut options = mem::copy(b"lowerdir=".as_slice())?;
-    for (n, path) in lower.iter().enumerate() {
-        if n > 0 {
-            mem::push(&mut options, b':')?;
-        }
-        escape(&mut options, path.bytes())?;
-    }
-    if let Some((upper, work)) = upper {
-        mem::extend(&mut options, b",upperdir=")?;
-        escape(&mut options, upper.bytes())?;
-        mem::extend(&mut options, b",workdir=")?;
-        escape(&mut options, work.bytes())?;
-    }
-    Ok(options)
-}
-
-fn escape(options: &mut Vec<u8>, path: &[u8]) -> Result<()> {
-    for &byte in path {
-        if matches!(byte, b':' | b',' | b'\\') {
-            mem::push(options, b'\\')?;
-        }
-        mem::push(options, byte)?;
-    }
-    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Steps for the new root: making it, sealing it, entering it.
 
 use super::builder::{Arg, Builder, Slot};
+use super::entries::{self, Sources};
 use super::host::Host;
 use super::links;
-use super::mounts::{self, Sources};
+use super::mounts;
 use super::tree::Tree;
 use crate::child::plan::op;
 use crate::error::{Location, Result};
@@ -70,26 +71,15 @@ pub fn ids_to_take(runner: &Runner, host: &Host) -> Option<Ids> {
     if !runner.makes(libc::CLONE_NEWUSER) {
         return None;
     }
-    let first = |id: u32, map: &[IdMap], wanted: Option<u32>| {
-        let known = map.iter().any(|range| id >= range.outside && id - range.outside < range.count);
-        if known { None } else { wanted.or(map.first().map(|range| range.inside)) }
-    };
-    let credential = runner.credential.as_ref();
-    let uid = first(host.euid, &runner.uid_map, credential.map(|credential| credential.uid));
-    let gid = first(host.egid, &runner.gid_map, credential.map(|credential| credential.gid));
-    // One of the two may be good as it is: then it has a number inside.
-    let inside = |id: u32, map: &[IdMap]| {
-        let range =
-            map.iter().find(|range| id >= range.outside && id - range.outside < range.count)?;
-        Some(range.inside + (id - range.outside))
-    };
-    if uid.is_none() && gid.is_none() {
+    let (uid, gid) = (
+        IdMap::to_inside(&runner.uid_map, host.euid),
+        IdMap::to_inside(&runner.gid_map, host.egid),
+    );
+    if uid.is_some() && gid.is_some() {
         return None;
     }
-    Some(Ids {
-        uid: uid.or_else(|| inside(host.euid, &runner.uid_map))?,
-        gid: gid.or_else(|| inside(host.egid, &runner.gid_map))?,
-    })
+    let credential = runner.credential.as_ref()?;
+    Some(Ids { uid: uid.unwrap_or(credential.uid), gid: gid.unwrap_or(credential.gid) })
 }
 
 /// True if inodes are made on a file system of the new user namespace: files, a /dev, or targets that
@@ -132,7 +122,7 @@ fn make_files(
         };
         let start = builder.position();
         let source = links::detached_file(builder, directory, index, data, *mode)?;
-        mounts::belongs_to(builder, start, index, mount.flags);
+        entries::belongs_to(builder, start, index, mount.flags);
         if let Some(known) = sources.get_mut(index) {
             known.opened = Some(source);
         }
@@ -155,6 +145,13 @@ fn lies_beneath_another(runner: &Runner, index: usize) -> bool {
             && !matches!(mount.kind, MountKind::Dir { .. })
             && beneath.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     })
+}
+
+/// True if anything is made on a file system of the new user namespace.
+pub fn makes_anything(runner: &Runner, launch: &Launch) -> bool {
+    let is_fresh = runner.root.as_ref().is_some_and(|root| root.path.is_none());
+    is_fresh && (!runner.mounts.is_empty() || !launch.binds.is_empty())
+        || makes_inodes(runner, launch)
 }
 
 /// True if the start has to take other file system ids than the host's.
@@ -186,9 +183,9 @@ pub fn add(
     let takes_ids = ids.filter(|_| is_fresh || makes_inodes(runner, launch));
     // Mounting enters directories; without a new root the program stays where the host is.
     let cwd = if root.is_none() { Some(open_directory(builder, b".")?) } else { None };
-    let (mut sources, binds_the_root) = mounts::look_at_sources(runner, launch)?;
+    let (mut sources, binds_the_root) = entries::look_at_sources(runner, launch)?;
     if takes_ids.is_some() || binds_the_root {
-        mounts::open_sources(builder, runner, launch, &mut sources)?;
+        entries::open_sources(builder, runner, launch, &mut sources)?;
     }
     if let Some(ids) = takes_ids {
         let (uid, gid) = (Arg::from(ids.uid), Arg::from(ids.gid));

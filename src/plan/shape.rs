@@ -21,7 +21,7 @@ pub enum Shape {
 
 const NEWPID: u64 = libc::CLONE_NEWPID as u64;
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
-const NEWTIME: u64 = 0x80;
+use crate::flags::SBX_NS_TIME as NEWTIME;
 
 /// Chooses.
 pub fn choose(runner: &Runner, launch: &Launch, host: &Host) -> Result<Shape> {
@@ -84,8 +84,7 @@ fn kernel_id(runner: &Runner, id: u32, map: &[IdMap]) -> Option<u32> {
     if !runner.makes(libc::CLONE_NEWUSER) {
         return Some(id);
     }
-    let range = map.iter().find(|range| id >= range.inside && id - range.inside < range.count)?;
-    Some(range.outside + (id - range.inside))
+    IdMap::to_outside(map, id)
 }
 
 impl Runner {

@@ -1,20 +1,22 @@
 //! Steps that open what is mounted: copies of mounts of the host, detached until their target is ready.
 
 use core::ffi::{CStr, c_int};
+use std::os::fd::AsRawFd;
 
 use super::builder::{Arg, Builder, Slot};
 use super::root::{AT_RECURSIVE, OPEN_TREE_CLONE};
 use crate::child::plan::op;
 use crate::error::{Error, Location, Result};
 use crate::mem::{self, Text};
+use crate::sys;
 
 /// An opened source: a detached copy of a mount.
 #[derive(Clone, Copy)]
 pub struct Source {
     /// The copy.
     pub tree: Slot,
-    /// What its target has to be.
-    pub is_directory: bool,
+    /// What its target has to be; None: the child finds out.
+    pub is_directory: Option<bool>,
 }
 
 pub fn tree_flags(recursive: bool, more: c_int) -> Arg {
@@ -22,25 +24,40 @@ pub fn tree_flags(recursive: bool, more: c_int) -> Arg {
     (clone | if recursive { AT_RECURSIVE } else { 0 }).into()
 }
 
-/// What a path leads to.
+/// What is known of a path without waiting for anybody.
 #[derive(Clone, Copy)]
 pub struct Look {
-    /// A directory; None: nothing.
+    /// A directory or not; None: not known, or nothing is there.
     pub is_directory: Option<bool>,
     /// Device and inode.
     id: (u64, u64),
 }
 
-/// Looks.
+/// Looks, but only at what the kernel has at hand (RESOLVE_CACHED, AT_STATX_DONT_SYNC): a dead network
+/// mount would hold up the host's own thread, which no timeout can help. The child can find out too.
 pub fn look(path: &CStr) -> Look {
-    // SAFETY: all zero is a valid stat; a C string, and a place for the answer.
+    const RESOLVE_CACHED: u64 = 0x20;
+    let how = [(libc::O_PATH | libc::O_CLOEXEC) as u64, 0, RESOLVE_CACHED];
+    // SAFETY: a C string, and a struct open_how with its size.
+    let opened = sys::new_fd(unsafe {
+        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const how, 24usize)
+    });
+    opened.ok().and_then(|fd| look_at(fd.as_raw_fd())).unwrap_or(Look::NOTHING)
+}
+
+/// Looks at an open descriptor in the same way.
+fn look_at(fd: c_int) -> Option<Look> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: all zero is a valid statx; an empty C string, and a place for the answer.
     unsafe {
-        let mut found: libc::stat = core::mem::zeroed();
-        let exists = libc::stat(path.as_ptr(), &mut found) == 0;
-        Look {
-            is_directory: exists.then_some(found.st_mode & libc::S_IFMT == libc::S_IFDIR),
-            id: (found.st_dev, found.st_ino),
+        let mut found: libc::statx = core::mem::zeroed();
+        let mask = libc::STATX_TYPE | libc::STATX_INO;
+        if libc::statx(fd, c"".as_ptr(), flags, mask, &mut found) != 0 {
+            return None;
         }
+        let device = libc::makedev(found.stx_dev_major, found.stx_dev_minor);
+        let kind = u32::from(found.stx_mode) & libc::S_IFMT;
+        Some(Look { is_directory: Some(kind == libc::S_IFDIR), id: (device, found.stx_ino) })
     }
 }
 
@@ -67,8 +84,7 @@ pub fn open_path(
     builder.call(Location::MountSource, libc::SYS_open_tree, &args)?.out(tree);
     // What the source is decides what its target has to be. Should it change until then, the mount
     // fails: a file never covers a directory. A missing one is the child's to report.
-    let is_directory = look.is_directory.unwrap_or(true);
-    Ok(Source { tree, is_directory })
+    Ok(Source { tree, is_directory: look.is_directory })
 }
 
 /// What an open descriptor of the host stands for. A mount can only be copied from the mount
@@ -80,12 +96,8 @@ pub fn open_descriptor(builder: &mut Builder, fd: c_int, recursive: bool) -> Res
     let mut name = [0u8; libc::PATH_MAX as usize];
     // SAFETY: a path that ends with a zero byte, and a buffer with its size.
     let len = unsafe { libc::readlink(link.as_ptr().cast(), name.as_mut_ptr().cast(), name.len()) };
-    // SAFETY: all zero is a valid stat; fstat fills it.
-    let mut expected: libc::stat = unsafe { core::mem::zeroed() };
-    // SAFETY: a descriptor and a place for the answer.
-    let found = unsafe { libc::fstat(fd, &mut expected) } == 0;
-    let Some(name) = name.get(..len.max(0) as usize).filter(|name| name.starts_with(b"/") && found)
-    else {
+    let name = name.get(..len.max(0) as usize).filter(|name| name.starts_with(b"/"));
+    let (Some(name), Some(expected)) = (name, look_at(fd)) else {
         return Err(Error::invalid(format_args!(
             "binds: descriptor {fd} has no name to mount it by"
         )));
@@ -101,7 +113,7 @@ pub fn open_descriptor(builder: &mut Builder, fd: c_int, recursive: bool) -> Res
         assert!(core::mem::offset_of!(libc::stat, st_dev) == 0);
         assert!(core::mem::offset_of!(libc::stat, st_ino) == 8);
     }
-    let expected_id = Arg::Data(builder.words(&[expected.st_dev, expected.st_ino])?);
+    let expected_id = Arg::Data(builder.words(&[expected.id.0, expected.id.1])?);
     let found = Arg::Data(builder.words(&[0; size_of::<libc::stat>() / 8])?);
     builder.call(location, libc::SYS_fstat, &[opened.into(), found])?;
     builder
@@ -113,6 +125,5 @@ pub fn open_descriptor(builder: &mut Builder, fd: c_int, recursive: bool) -> Res
     let args = [opened.into(), empty, tree_flags(recursive, libc::AT_EMPTY_PATH)];
     builder.call(location, libc::SYS_open_tree, &args)?.out(tree);
     builder.close(location, opened)?;
-    let is_directory = expected.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    Ok(Source { tree, is_directory })
+    Ok(Source { tree, is_directory: expected.is_directory })
 }

@@ -182,6 +182,20 @@ pub struct IdMap {
     pub count: u32,
 }
 
+impl IdMap {
+    /// The outside id of one that is inside.
+    pub fn to_outside(map: &[IdMap], id: u32) -> Option<u32> {
+        let range = map.iter().find(|range| id.wrapping_sub(range.inside) < range.count)?;
+        Some(range.outside + (id - range.inside))
+    }
+
+    /// The inside id of one that is outside.
+    pub fn to_inside(map: &[IdMap], id: u32) -> Option<u32> {
+        let range = map.iter().find(|range| id.wrapping_sub(range.outside) < range.count)?;
+        Some(range.inside + (id - range.outside))
+    }
+}
+
 /// Who the program is, in the ids of its own user namespace.
 #[derive(Debug)]
 pub struct Credential {

@@ -148,6 +148,7 @@ static void missing_chroot(sbx_runner *runner)
 static void foreign_ids(sbx_runner *runner)
 {
     assert_ok(sbx_set_namespaces(runner, SBX_NS_USER, &error), &error);
+    assert_ok(sbx_set_credential(runner, 0, 0, NULL, 0, &error), &error);
     assert_ok(sbx_add_uid_map(runner, 0, 4242, 1, &error), &error);
     assert_ok(sbx_add_gid_map(runner, 0, getegid(), 1, &error), &error);
 }

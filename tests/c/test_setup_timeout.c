@@ -153,7 +153,6 @@ static void any_timeout_is_a_clean_one(void **state)
 struct dead_mount {
     const char *directory;
     sbx_runner *runners[3];
-    char workdir[256];
 };
 
 /* A FUSE file system whose server never answers stands for a network mount whose server is gone. It lives in this
@@ -188,19 +187,18 @@ static int host_with_dead_mount(void *arg)
     return 0;
 }
 
-static void a_dead_mount_times_out(void **state)
+static void check_dead_mount(void (*use)(sbx_runner *runner, const char *path))
 {
-    (void)state;
     need_root();
     struct dead_mount dead = {.directory = make_scratch()};
-    snprintf(dead.workdir, sizeof dead.workdir, "%s/below", dead.directory);
+    char path[256];
+    snprintf(path, sizeof path, "%s/below", dead.directory);
     for (size_t i = 0; i < 3; i++) {
-        struct sbx_error error = SBX_ERROR_INIT;
         dead.runners[i] = runner_for("exit0", NULL);
         set_shape(dead.runners[i], all_shapes[i]);
-        assert_ok(sbx_set_workdir(dead.runners[i], dead.workdir, &error), &error);
+        use(dead.runners[i], path);
     }
-    int code = forked_host(host_with_dead_mount, &dead, 30);
+    int code = forked_host(host_with_dead_mount, &dead, 10);
     for (size_t i = 0; i < 3; i++) {
         sbx_runner_free(dead.runners[i]);
     }
@@ -208,6 +206,58 @@ static void a_dead_mount_times_out(void **state)
         skip_because("this kernel has no FUSE, by which a hanging mount could be made");
     }
     assert_int_equal(code, 0);
+}
+
+static void use_as_workdir(sbx_runner *runner, const char *path)
+{
+    struct sbx_error error = SBX_ERROR_INIT;
+    assert_ok(sbx_set_workdir(runner, path, &error), &error);
+}
+
+static void a_dead_workdir_times_out(void **state)
+{
+    (void)state;
+    check_dead_mount(use_as_workdir);
+}
+
+static void use_as_program(sbx_runner *runner, const char *path)
+{
+    struct sbx_error error = SBX_ERROR_INIT;
+    assert_ok(sbx_set_exec_path(runner, path, &error), &error);
+}
+
+static void a_dead_program_times_out(void **state)
+{
+    (void)state;
+    check_dead_mount(use_as_program);
+}
+
+static void use_as_source(sbx_runner *runner, const char *path)
+{
+    struct sbx_error error = SBX_ERROR_INIT;
+    set_namespaces(runner, SBX_NS_MNT);
+    assert_ok(sbx_set_pivot_root(runner, NULL, 0, &error), &error);
+    assert_ok(sbx_add_bind(runner, path, "/dead", 0, &error), &error);
+}
+
+/* The host must not look at a source itself: it is the one who keeps the time. */
+static void a_dead_source_times_out(void **state)
+{
+    (void)state;
+    check_dead_mount(use_as_source);
+}
+
+static void use_as_root(sbx_runner *runner, const char *path)
+{
+    struct sbx_error error = SBX_ERROR_INIT;
+    set_namespaces(runner, SBX_NS_MNT);
+    assert_ok(sbx_set_pivot_root(runner, path, 0, &error), &error);
+}
+
+static void a_dead_root_times_out(void **state)
+{
+    (void)state;
+    check_dead_mount(use_as_root);
 }
 
 int main(void)
@@ -218,7 +268,10 @@ int main(void)
         host_test(an_init_that_can_be_stopped_from_inside_goes_on),
         host_test(a_slow_function_does_not_count),
         host_test(any_timeout_is_a_clean_one),
-        host_test(a_dead_mount_times_out),
+        host_test(a_dead_workdir_times_out),
+        host_test(a_dead_program_times_out),
+        host_test(a_dead_source_times_out),
+        host_test(a_dead_root_times_out),
     };
     return cmocka_run_group_tests_name("setup_timeout", tests, NULL, NULL);
 }

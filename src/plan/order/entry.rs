@@ -5,11 +5,12 @@ use core::ffi::c_int;
 use super::{Joining, Order};
 use crate::child::plan::{op, request};
 use crate::error::{Location, Result};
+use crate::flags::SBX_NS_TIME;
 use crate::mem;
 use crate::plan::Shape;
 use crate::plan::builder::Arg;
-use crate::plan::fds;
 use crate::plan::identity;
+use crate::plan::{exec_fd, fds};
 
 impl Order<'_> {
     /// First of all: if the host dies from here on, so does the child. The signal works from the
@@ -71,9 +72,8 @@ impl Order<'_> {
     /// A time namespace is unshared, not cloned: after a clone its offsets could no longer be set. The
     /// host writes maps and offsets while the child waits; before that the child has no ids at all.
     pub(super) fn new_namespaces_get_their_maps(&mut self) -> Result<()> {
-        const NEWTIME: u64 = 0x80;
-        if self.runner.namespaces & NEWTIME != 0 {
-            self.builder.call(Location::Unshare, libc::SYS_unshare, &[NEWTIME.into()])?;
+        if self.runner.namespaces & SBX_NS_TIME != 0 {
+            self.builder.call(Location::Unshare, libc::SYS_unshare, &[SBX_NS_TIME.into()])?;
         }
         let maps = self.new_user_namespace() && !self.unshares_after_joining();
         if maps || !self.runner.time_offsets.is_empty() {
@@ -111,7 +111,7 @@ impl Order<'_> {
             add(joined.fd, "namespace")?;
         }
         add(self.runner.ctty.unwrap_or(-1), "ctty")?;
-        add(self.exec_fd().unwrap_or(-1), "program")?;
+        add(exec_fd(self.runner, self.launch).unwrap_or(-1), "program")?;
         needed.sort_unstable_by_key(|(fd, _)| *fd);
         needed.dedup_by_key(|(fd, _)| *fd);
         fds::add_inheritance(&mut self.builder, &needed)?;

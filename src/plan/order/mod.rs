@@ -182,9 +182,4 @@ impl Order<'_> {
         self.builder.release(pid);
         Ok(pidfd)
     }
-
-    fn exec_fd(&self) -> Option<c_int> {
-        let by_path = self.launch.exec_path.is_some();
-        self.launch.exec_fd.or(if by_path { None } else { self.runner.exec_fd })
-    }
 }

@@ -6,9 +6,9 @@ use crate::error::{Location, Result};
 use crate::mem;
 use crate::plan::Shape;
 use crate::plan::builder::Arg;
-use crate::plan::fds;
 use crate::plan::identity;
 use crate::plan::landlock;
+use crate::plan::{exec_fd, fds};
 
 impl Order<'_> {
     /// The keyring, the session and its terminal are the process's own.
@@ -43,7 +43,7 @@ impl Order<'_> {
     /// After everything that opens files. What is still needed later moves above the program's
     /// numbers first, whatever they are; the rest is closed by the exec.
     pub(super) fn file_descriptors(&mut self) -> Result<()> {
-        if let Some(fd) = self.exec_fd() {
+        if let Some(fd) = exec_fd(self.runner, self.launch) {
             let moved = fds::move_up(&mut self.builder, Location::FdMap, Arg::Fd(fd, "program"))?;
             self.exec_slot = Some(moved);
         }
