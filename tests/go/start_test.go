@@ -204,7 +204,10 @@ func TestSignalsAreDefaultInTheProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(signals(string(control)), "SigIgn:\t0000000000000801") {
+	var ignored uint64
+	_, after, _ := strings.Cut(string(control), "SigIgn:\t")
+	fmt.Sscanf(after, "%x", &ignored)
+	if ignored&0x801 != 0x801 { // whoever started this test may ignore more
 		t.Fatalf("the control inherits no ignored signal:\n%s", signals(string(control)))
 	}
 	interruptions(t)
