@@ -2,9 +2,10 @@
 
 use core::ffi::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use crate::child::plan::Ended;
-use crate::sys;
+use crate::sys::{self, Deadline};
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy)]
@@ -100,12 +101,21 @@ pub fn exit_info(pidfd: BorrowedFd) -> Option<Status> {
     // _IOWR(0xFF, 11, struct pidfd_info)
     const PIDFD_GET_INFO: libc::c_ulong =
         3 << 30 | (size_of::<Info>() as libc::c_ulong) << 16 | 0xff << 8 | 11;
-    let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
-    // SAFETY: a struct of the size that the request names.
-    let told = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &mut info) };
-    if told != 0 || info.mask & PIDFD_INFO_EXIT == 0 {
-        return None;
-    }
+    // The pidfd is readable a moment before the exit information is there: the kernel answers without
+    // it for some microseconds. An error means that it cannot tell at all.
+    let patience = Deadline::after(Some(Duration::from_secs(1)));
+    let info = loop {
+        let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
+        // SAFETY: a struct of the size that the request names.
+        let told = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &mut info) };
+        if told != 0 || patience.is_over() {
+            return None;
+        }
+        if info.mask & PIDFD_INFO_EXIT != 0 {
+            break info;
+        }
+        std::thread::yield_now();
+    };
     let (code, status) = match info.exit_code & 0x7f {
         0 => (libc::CLD_EXITED, info.exit_code >> 8 & 0xff),
         signal if info.exit_code & 0x80 != 0 => (libc::CLD_DUMPED, signal),

@@ -184,11 +184,11 @@ static sbx_runner *as_root(const char *tree)
     return runner;
 }
 
-/* The hostile tree as a directory in a fresh root: what the program of an earlier run has left in its /work. */
-static sbx_runner *as_work(const char *tree)
+/* The hostile tree as a directory in a fresh root: what the program of an earlier run has left in its /job. */
+static sbx_runner *as_job(const char *tree)
 {
     sbx_runner *runner = rooted_sandbox(SBX_NS_PID);
-    assert_int_equal(sbx_add_bind(runner, tree, "/work", SBX_MOUNT_WRITABLE, NULL), 0);
+    assert_int_equal(sbx_add_bind(runner, tree, "/job", SBX_MOUNT_WRITABLE, NULL), 0);
     return runner;
 }
 
@@ -234,9 +234,9 @@ static void links_at_and_above_targets(void **state)
         attack(as_root, root, victim, source, "/box/precious", NULL);
         attack(as_root, root, victim, source, "/box/new", NULL);
         attack(as_root, root, victim, source, "/dir/box/deep/er", NULL);
-        attack(as_work, root, victim, source, "/work/box", "/work/box/more");
-        attack(as_work, root, victim, source, "/work/box/precious", NULL);
-        attack(as_work, root, victim, source, "/work/dir/box/new", "/work/dir/box");
+        attack(as_job, root, victim, source, "/job/box", "/job/box/more");
+        attack(as_job, root, victim, source, "/job/box/precious", NULL);
+        attack(as_job, root, victim, source, "/job/dir/box/new", "/job/dir/box");
     }
 }
 
