@@ -185,8 +185,8 @@ typedef struct sbx_error {
     int32_t err;
     // The step that failed: see sbx_location_name. A number never changes its meaning.
     uint32_t location;
-    // Which entry of a list (which rlimit, mount, filter, ...), from 0; -1 where no list is
-    // involved.
+    // Which entry of a list (which rlimit, mount, filter, ...), from 0; the signal or capability
+    // where a step is about one; the step of the plan at setup_timeout; -1 otherwise.
     int32_t index;
     // SBX_BLAME_*: whose move it is.
     uint32_t blame;
@@ -200,7 +200,8 @@ typedef struct sbx_error {
 // are the program's, `arg` is the launch's sync_arg; the pidfd belongs to the library.
 //
 // 0: go on. A negative errno, or anything else: the child is killed and reaped, and sbx_start
-// returns it (a positive value as its negative) at the location "sync_func". The function must
+// returns it (a positive value as its negative, one beyond any errno as -ECANCELED) at the location
+// "sync_func". The function must
 // return, which may take its time: nobody else waits for it. It may call any function of this
 // library, except one that changes the runner which is being started.
 typedef int (*sbx_sync_func)(int pid, int pidfd, void *arg);
@@ -255,7 +256,8 @@ typedef struct sbx_launch {
     // What the sync function gets.
     void *sync_arg;
     // How long the setup may take, in nanoseconds, until the start ends with -ETIMEDOUT and
-    // leaves nothing behind. 0: 30 seconds. SBX_INFINITE: as long as it takes.
+    // leaves nothing behind; the sync function's time does not count. 0: 30 seconds. SBX_INFINITE:
+    // as long as it takes.
     uint64_t setup_timeout_ns;
 } sbx_launch;
 
@@ -398,8 +400,8 @@ int sbx_set_cpu_affinity(struct sbx_runner *runner,
 int sbx_set_nice(struct sbx_runner *runner, int nice, struct sbx_error *error);
 
 // The scheduling policy: SCHED_OTHER, SCHED_BATCH, SCHED_IDLE with priority 0, SCHED_FIFO,
-// SCHED_RR with 1 to 99. Not called: SCHED_OTHER; a real-time policy of the host is never
-// inherited. See sched(7).
+// SCHED_RR with 1 to 99. Not called: the calling thread's, but SCHED_OTHER in place of a
+// real-time policy, which is never inherited. See sched(7).
 int sbx_set_scheduler(struct sbx_runner *runner, int policy, int priority, struct sbx_error *error);
 
 // oom_score_adj, -1000 to 1000: how gladly the kernel ends the program when memory is short. The
@@ -410,7 +412,8 @@ int sbx_set_oom_score_adj(struct sbx_runner *runner, int adj, struct sbx_error *
 int sbx_set_no_aslr(struct sbx_runner *runner, bool on, struct sbx_error *error);
 
 // The signal (1 to 64) that the program gets when the thread that is its parent ends; 0: none,
-// which is the default. In the direct and the staged shape that is the thread which called
+// which is the default, except behind an init without a pid namespace, where it is SIGKILL. In the
+// direct and the staged shape that is the thread which called
 // sbx_start: in a Go program it can end at any time. See PR_SET_PDEATHSIG(2const).
 int sbx_set_pdeathsig(struct sbx_runner *runner, int signal, struct sbx_error *error);
 
@@ -460,16 +463,17 @@ int sbx_add_gid_map(struct sbx_runner *runner,
                     uint32_t count,
                     struct sbx_error *error);
 
-// Whether setgroups(2) is allowed in the new user namespace: writes "allow" or "deny" to
-// /proc/PID/setgroups. Not called: allowed where it is needed and possible, denied otherwise. A
+// Whether setgroups(2) is allowed in the new user namespace; if not, "deny" is written to
+// /proc/PID/setgroups before the gid map. Not called: allowed where it is needed and possible,
+// denied otherwise. A
 // denial cannot go with a credential that has groups: -EINVAL at the start.
 int sbx_set_setgroups(struct sbx_runner *runner, bool allow, struct sbx_error *error);
 
 // Who the program is: real, effective and saved uid and gid, and exactly these `n` supplementary
 // groups (copied; at most 65536), as ids of the program's own user namespace. Needed where the
 // maps of a new user namespace leave the host's own ids out: the start is -EINVAL otherwise, since
-// the program would run as the host's user. UINT32_MAX is not an id: -EINVAL. Never set in memory that the host shares: such a start is staged or goes
-// through the init. See credentials(7).
+// the program would run as the host's user. UINT32_MAX is not an id: -EINVAL. A change of the kernel's ids is never made in memory that the host shares:
+// such a start is staged or goes through the init. See credentials(7).
 int sbx_set_credential(struct sbx_runner *runner,
                        uint32_t uid,
                        uint32_t gid,
@@ -514,14 +518,14 @@ int sbx_set_unshare_cgroup_after_sync(struct sbx_runner *runner, bool on, struct
 
 // A new root, entered by pivot_root(2), so that the old one is gone from the mount namespace
 // (SBX_NS_MNT, else -EINVAL at the start). `rootfs` is an absolute path of the host; NULL: a
-// fresh tmpfs. Sealed read-only at the end, unless `flags` has SBX_ROOT_WRITABLE. Excludes
+// fresh tmpfs. Nosuid and nodev throughout. Sealed read-only at the end, unless `flags` has SBX_ROOT_WRITABLE. Excludes
 // sbx_set_chroot: -EINVAL.
 int sbx_set_pivot_root(struct sbx_runner *runner,
                        const char *rootfs,
                        uint32_t flags,
                        struct sbx_error *error);
 
-// A new root, entered by chroot(2): for a prepared tree, which stays as it is, and where
+// A new root, entered by chroot(2): for a prepared tree, which is not sealed, and where
 // pivot_root cannot work (the initial ramfs). `rootfs` is an absolute path of the host; NULL: a
 // fresh tmpfs, sealed read-only at the end (SBX_NS_MNT, else -EINVAL at the start). The host's
 // own root and directory stay where they are. No jail for a program that keeps CAP_SYS_CHROOT.
@@ -600,8 +604,9 @@ int sbx_add_overlay(struct sbx_runner *runner,
                     uint32_t flags,
                     struct sbx_error *error);
 
-// A symbolic link at `target` that points to `link_text`, which is not looked at. Flags:
-// SBX_MOUNT_OPTIONAL. See symlink(2).
+// A symbolic link at `target` that points to `link_text`, which is not looked at. In an
+// existing root it stays after the run; one with the same text that is there already is as good.
+// Flags: SBX_MOUNT_OPTIONAL. See symlink(2).
 int sbx_add_symlink(struct sbx_runner *runner,
                     const char *link_text,
                     const char *target,
@@ -609,7 +614,8 @@ int sbx_add_symlink(struct sbx_runner *runner,
                     struct sbx_error *error);
 
 // A file with these `size` bytes (copied; at most 1 GiB; NULL only with 0) and this mode (01777
-// at most). Flags: SBX_MOUNT_OPTIONAL.
+// at most). In an existing root it is a read-only mount: nothing is written there but, where it is
+// missing, an empty file as its target. Flags: SBX_MOUNT_OPTIONAL.
 int sbx_add_file(struct sbx_runner *runner,
                  const char *target,
                  const void *data,
@@ -626,8 +632,8 @@ int sbx_add_dir(struct sbx_runner *runner,
                 uint32_t flags,
                 struct sbx_error *error);
 
-// Hides a file or directory that is there: what is seen is empty and cannot be written. Flags:
-// SBX_MOUNT_OPTIONAL.
+// Hides a file or directory that is there: a directory is empty and read-only, a file is /dev/null.
+// Flags: SBX_MOUNT_OPTIONAL.
 int sbx_add_mask(struct sbx_runner *runner,
                  const char *target,
                  uint32_t flags,
@@ -647,7 +653,8 @@ int sbx_set_landlock(struct sbx_runner *runner,
 
 // Allows `access` (LANDLOCK_ACCESS_FS_*, part of handled_fs, else -EINVAL at the start) to `path`
 // and what is beneath it. The path is absolute, without "..", and is looked up inside the
-// sandbox. With SBX_MOUNT_OPTIONAL a path that does not exist is skipped.
+// sandbox. With SBX_MOUNT_OPTIONAL a path that cannot be opened is skipped, and
+// SBX_UNENFORCED_MOUNT says so.
 int sbx_add_landlock_path(struct sbx_runner *runner,
                           const char *path,
                           uint64_t access,
@@ -729,8 +736,10 @@ int sbx_runner_describe(const struct sbx_runner *runner,
 // behind: no process, descriptor, mount or memory.
 //
 // May be called from any thread, from many at once with the same runner. `launch` may be NULL.
-// The calling thread's signals are blocked and its cancellation is off while it waits; the host's
-// state is not changed.
+// The calling thread's cancellation is off meanwhile, and its signals are blocked around the clone;
+// the host's state is not changed. Returns while the exec is past its point of no return: for some
+// microseconds more /proc may still show what was before. A child stuck in the kernel (a dead
+// network mount) that outlives its kill is left to die by itself, with the memory that it uses.
 int sbx_start(const struct sbx_runner *runner,
               const struct sbx_launch *launch,
               struct sbx_process **out,
@@ -773,7 +782,8 @@ int sbx_process_wait(struct sbx_process *process,
                      struct sbx_error *error);
 
 // Sends a signal to the program, by its pidfd: never to another process that got its number.
-// -ESRCH after its end. See pidfd_send_signal(2).
+// -ESRCH after its end; -EPERM where the host may not signal the program's user. See
+// pidfd_send_signal(2).
 int sbx_process_kill(struct sbx_process *process, int signal, struct sbx_error *error);
 
 // Sends SIGKILL to everything in the sandbox; 0 also when nothing is left. Does not wait: the

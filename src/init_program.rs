@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicI32, Ordering::AcqRel, Ordering::Acquire};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::error::{Error, Location, Result};
+use crate::sys::errno;
 
 /// Built by build.rs from src/init.
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sbx-init"));
@@ -75,8 +76,8 @@ impl InitProgram {
     }
 }
 
-/// True if the descriptor is still a sealed file of the program's size: nothing else in a process has
-/// these seals, this size and this device.
+/// True if the descriptor is still a memfd with all these seals and the program's size: what a host that
+/// closed it has opened since under the same number is not that by accident.
 fn is_ours(fd: c_int) -> bool {
     // SAFETY: asks about a number; all zero is a valid stat.
     unsafe {
@@ -85,10 +86,6 @@ fn is_ours(fd: c_int) -> bool {
             && libc::fstat(fd, &mut stat) == 0
             && stat.st_size == PROGRAM.len() as i64
     }
-}
-
-fn errno() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 fn make() -> core::result::Result<OwnedFd, c_int> {

@@ -38,6 +38,9 @@ const SPAWN_THEN: &[&str] = &["close(exec)"];
 /// Describes what a start of this runner with this launch would do. Nothing is started.
 pub fn describe(runner: &Runner, launch: &Launch, out: &mut dyn Write) -> Result<()> {
     let (host, shape) = prepare(runner, launch)?;
+    // A start only takes what the kernel has at hand of the binds' sources, and lets the child find out
+    // the rest. A description has time, and what it has looked at is at hand for the start after it.
+    super::entries::wait_for_sources(runner);
     // Numbers that only a start knows; these are surely nobody else's.
     let somewhere = |needed: bool, n: i32| if needed { i32::MAX - n } else { -1 };
     let embedded = shape != Shape::Direct;

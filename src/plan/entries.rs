@@ -121,6 +121,21 @@ pub fn look_at_sources(runner: &Runner, launch: &Launch) -> Result<(Sources, boo
     Ok((sources, binds_the_root))
 }
 
+/// Looks at every bind's source, however long that takes.
+pub fn wait_for_sources(runner: &Runner) {
+    for mount in &runner.mounts {
+        if let MountKind::Bind { source } | MountKind::Raw { source: Some(source), .. } =
+            &mount.kind
+        {
+            // SAFETY: all zero is a valid stat; a C string, and a place for the answer.
+            unsafe {
+                let mut found: libc::stat = core::mem::zeroed();
+                libc::stat(source.as_ptr(), &mut found);
+            }
+        }
+    }
+}
+
 /// Opens every bind's source now: after a change of the file system ids they could be out of reach.
 pub fn open_sources(
     builder: &mut Builder,

@@ -38,23 +38,7 @@ pub fn exec_loses_capabilities(runner: &Runner, host: &Host) -> bool {
 pub fn add_ambient(builder: &mut Builder, runner: &Runner, host: &Host) -> Result<()> {
     let all = if runner.makes(libc::CLONE_NEWUSER) { all_capabilities() } else { host.permitted };
     capset(builder, Location::AmbientRaise, all, all, all)?;
-    for (first, count) in runs(all) {
-        builder
-            .call(
-                Location::AmbientRaise,
-                libc::SYS_prctl,
-                &[
-                    libc::PR_CAP_AMBIENT.into(),
-                    PR_CAP_AMBIENT_RAISE.into(),
-                    first.into(),
-                    0.into(),
-                    0.into(),
-                ],
-            )?
-            .index(first)
-            .repeat(count, 2);
-    }
-    Ok(())
+    raise_ambient(builder, Location::AmbientRaise, all)
 }
 
 /// Bounding set, then groups, gid, uid, with the capabilities kept for what still has to be done.
@@ -156,22 +140,7 @@ pub fn add_final_capabilities(
     if keep != 0 {
         // What is kept must also survive the exec of a program whose uid is not 0: as ambient.
         capset(builder, Location::Capset, permitted, permitted, keep)?;
-        for (first, count) in runs(keep) {
-            builder
-                .call(
-                    Location::CapAmbient,
-                    libc::SYS_prctl,
-                    &[
-                        libc::PR_CAP_AMBIENT.into(),
-                        PR_CAP_AMBIENT_RAISE.into(),
-                        first.into(),
-                        0.into(),
-                        0.into(),
-                    ],
-                )?
-                .index(first)
-                .repeat(count, 2);
-        }
+        raise_ambient(builder, Location::CapAmbient, keep)?;
     }
     let mut left_out = 0;
     if may_set_pcap(runner, host) {
@@ -197,6 +166,15 @@ pub fn add_final_capabilities(
 /// True if an exec treats the program as root, outside of user namespaces.
 fn is_root(runner: &Runner, host: &Host) -> bool {
     runner.credential.as_ref().map_or(host.euid, |credential| credential.uid) == 0
+}
+
+fn raise_ambient(builder: &mut Builder, location: Location, set: u64) -> Result<()> {
+    for (first, count) in runs(set) {
+        let raise = Arg::from(PR_CAP_AMBIENT_RAISE);
+        let args = [libc::PR_CAP_AMBIENT.into(), raise, first.into(), 0.into(), 0.into()];
+        builder.call(location, libc::SYS_prctl, &args)?.index(first).repeat(count, 2);
+    }
+    Ok(())
 }
 
 fn may_set_pcap(runner: &Runner, host: &Host) -> bool {

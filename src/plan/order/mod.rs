@@ -82,6 +82,9 @@ struct Order<'a> {
     cgroup_slots: Vec<Slot>,
 }
 
+/// As many steps as most lists have.
+const STEPS: usize = 64;
+
 /// Builds the plan of a start.
 pub fn build(
     runner: &Runner,
@@ -95,6 +98,9 @@ pub fn build(
     let floor = fds::floor(&map, named(runner, launch, internal))?;
     builder.header.floor = floor.first;
     builder.header.host_pidfd = internal.host_pidfd;
+    for list in [list::ENTRY, list::INIT, list::PROGRAM] {
+        builder.reserve(list, STEPS)?;
+    }
     let mut order = Order {
         runner,
         launch,
