@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::child::plan::Ended;
+use crate::plan::host::kernel_is_at_least;
 use crate::sys::{self, Deadline};
 
 /// How a program ended.
@@ -101,18 +102,21 @@ pub fn exit_info(pidfd: BorrowedFd) -> Option<Status> {
     // _IOWR(0xFF, 11, struct pidfd_info)
     const PIDFD_GET_INFO: libc::c_ulong =
         3 << 30 | (size_of::<Info>() as libc::c_ulong) << 16 | 0xff << 8 | 11;
-    // The pidfd is readable a moment before the exit information is there: the kernel answers without
-    // it for some microseconds. An error means that it cannot tell at all.
+    if !kernel_is_at_least(6, 15) {
+        return None;
+    }
+    // The pidfd is readable a moment before the information is there: while somebody reaps the process
+    // the kernel answers without it, or says ESRCH, for some microseconds.
     let patience = Deadline::after(Some(Duration::from_secs(1)));
     let info = loop {
         let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
         // SAFETY: a struct of the size that the request names.
         let told = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &mut info) };
-        if told != 0 || patience.is_over() {
-            return None;
-        }
-        if info.mask & PIDFD_INFO_EXIT != 0 {
+        if told == 0 && info.mask & PIDFD_INFO_EXIT != 0 {
             break info;
+        }
+        if told != 0 && sys::errno() != libc::ESRCH || patience.is_over() {
+            return None;
         }
         std::thread::yield_now();
     };
