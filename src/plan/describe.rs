@@ -7,6 +7,7 @@ use core::fmt::{self, Write};
 
 use super::builder::{Arg, Builder};
 use super::order::{self, Internal, Joining};
+use super::sources::Patience;
 use super::step::Call;
 use super::{Shape, cgroup_fds, needs_host_pidfd, prepare};
 use crate::child::plan::{ANY_ERRNO, NO_ARG, NO_SLOT, list, op, request};
@@ -38,9 +39,6 @@ const SPAWN_THEN: &[&str] = &["close(exec)"];
 /// Describes what a start of this runner with this launch would do. Nothing is started.
 pub fn describe(runner: &Runner, launch: &Launch, out: &mut dyn Write) -> Result<()> {
     let (host, shape) = prepare(runner, launch)?;
-    // A start only takes what the kernel has at hand of the binds' sources, and lets the child find out
-    // the rest. A description has time, and what it has looked at is at hand for the start after it.
-    super::entries::wait_for_sources(runner);
     // Numbers that only a start knows; these are surely nobody else's.
     let somewhere = |needed: bool, n: i32| if needed { i32::MAX - n } else { -1 };
     let embedded = shape != Shape::Direct;
@@ -49,6 +47,7 @@ pub fn describe(runner: &Runner, launch: &Launch, out: &mut dyn Write) -> Result
         plan_source: somewhere(embedded, 2),
         init_program: somewhere(embedded, 3),
         cgroups: Vec::new(),
+        patience: Patience::Endless,
     };
     for (index, fd) in cgroup_fds(runner, launch).iter().enumerate() {
         let joining = crate::start::how_to_join(*fd, shape).map_err(|error| error.index(index))?;

@@ -3,7 +3,7 @@
 
 use super::builder::Builder;
 use super::mount_flags::{bind_attributes, raw_attributes};
-use super::sources::{Look, Source, look, open_descriptor, open_path};
+use super::sources::{Look, Patience, Source, look, open_descriptor, open_path};
 use crate::child::plan::ANY_ERRNO;
 use crate::error::{Error, Result};
 use crate::flags::*;
@@ -76,13 +76,13 @@ impl Entry<'_> {
 
     /// What the source is now. What it is decides what its target has to be; should it change until
     /// then, the mount fails: a file never covers a directory.
-    pub fn look(&self) -> Look {
+    pub fn look(&self, patience: Patience) -> Look {
         match self {
             Entry::Mount(Mount { kind: MountKind::Bind { source }, .. })
             | Entry::Mount(Mount { kind: MountKind::Raw { source: Some(source), .. }, .. })
                 if self.bind().is_some() =>
             {
-                look(source.as_c_str())
+                look(source.as_c_str(), patience)
             }
             _ => Look::NOTHING,
         }
@@ -109,31 +109,20 @@ impl Entry<'_> {
 
 /// Looks at every bind's source. True: one of them is the host's root. The new root will be attached
 /// on top of that, and a copy that is made later would show it.
-pub fn look_at_sources(runner: &Runner, launch: &Launch) -> Result<(Sources, bool)> {
-    let root = look(c"/");
+pub fn look_at_sources(
+    runner: &Runner,
+    launch: &Launch,
+    patience: Patience,
+) -> Result<(Sources, bool)> {
+    let root = look(c"/", patience);
     let mut sources = Vec::new();
     let mut binds_the_root = false;
     for entry in entries(runner, launch) {
-        let look = entry.look();
+        let look = entry.look(patience);
         binds_the_root |= look.is_same(&root);
         mem::push(&mut sources, Known { look, opened: None })?;
     }
     Ok((sources, binds_the_root))
-}
-
-/// Looks at every bind's source, however long that takes.
-pub fn wait_for_sources(runner: &Runner) {
-    for mount in &runner.mounts {
-        if let MountKind::Bind { source } | MountKind::Raw { source: Some(source), .. } =
-            &mount.kind
-        {
-            // SAFETY: all zero is a valid stat; a C string, and a place for the answer.
-            unsafe {
-                let mut found: libc::stat = core::mem::zeroed();
-                libc::stat(source.as_ptr(), &mut found);
-            }
-        }
-    }
 }
 
 /// Opens every bind's source now: after a change of the file system ids they could be out of reach.

@@ -26,7 +26,7 @@ mod mounts;
 pub mod order;
 mod root;
 pub mod shape;
-mod sources;
+pub mod sources;
 mod step;
 mod tree;
 

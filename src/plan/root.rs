@@ -5,6 +5,7 @@ use super::entries::{self, Sources};
 use super::host::Host;
 use super::links;
 use super::mounts;
+use super::sources::Patience;
 use super::tree::Tree;
 use crate::child::plan::op;
 use crate::error::{Location, Result};
@@ -166,6 +167,7 @@ pub fn add(
     runner: &Runner,
     launch: &Launch,
     ids: Option<Ids>,
+    patience: Patience,
 ) -> Result<()> {
     let own_mounts = runner.makes(libc::CLONE_NEWNS);
     let root = runner.root.as_ref();
@@ -183,7 +185,7 @@ pub fn add(
     let takes_ids = ids.filter(|_| is_fresh || makes_inodes(runner, launch));
     // Mounting enters directories; without a new root the program stays where the host is.
     let cwd = if root.is_none() { Some(open_directory(builder, b".")?) } else { None };
-    let (mut sources, binds_the_root) = entries::look_at_sources(runner, launch)?;
+    let (mut sources, binds_the_root) = entries::look_at_sources(runner, launch, patience)?;
     if takes_ids.is_some() || binds_the_root {
         entries::open_sources(builder, runner, launch, &mut sources)?;
     }

@@ -19,6 +19,7 @@ pub struct Source {
     pub is_directory: Option<bool>,
 }
 
+/// OPEN_TREE_CLONE and what goes with it.
 pub fn tree_flags(recursive: bool, more: c_int) -> Arg {
     let clone = OPEN_TREE_CLONE | libc::O_CLOEXEC as u64 | more as u64;
     (clone | if recursive { AT_RECURSIVE } else { 0 }).into()
@@ -33,16 +34,35 @@ pub struct Look {
     id: (u64, u64),
 }
 
-/// Looks, but only at what the kernel has at hand (RESOLVE_CACHED, AT_STATX_DONT_SYNC): a dead network
-/// mount would hold up the host's own thread, which no timeout can help. The child can find out too.
-pub fn look(path: &CStr) -> Look {
+/// How long a look at a path may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all: only what the kernel has at hand (RESOLVE_CACHED, AT_STATX_DONT_SYNC). A dead network
+    /// mount would hold up the host's own thread, which no timeout can help; the child finds out.
+    None,
+    /// As long as it takes: a description is the same each time.
+    Endless,
+}
+
+/// Looks.
+pub fn look(path: &CStr, patience: Patience) -> Look {
     const RESOLVE_CACHED: u64 = 0x20;
-    let how = [(libc::O_PATH | libc::O_CLOEXEC) as u64, 0, RESOLVE_CACHED];
-    // SAFETY: a C string, and a struct open_how with its size.
-    let opened = sys::new_fd(unsafe {
-        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const how, 24usize)
-    });
-    opened.ok().and_then(|fd| look_at(fd.as_raw_fd())).unwrap_or(Look::NOTHING)
+    /// A look without locks fails also when anybody mounts or renames something meanwhile.
+    const TRIES: usize = 64;
+    let resolve = if patience == Patience::None { RESOLVE_CACHED } else { 0 };
+    let how = [(libc::O_PATH | libc::O_CLOEXEC) as u64, 0, resolve];
+    for _ in 0..TRIES {
+        // SAFETY: a C string, and a struct open_how with its size.
+        let opened = sys::new_fd(unsafe {
+            libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const how, 24usize)
+        });
+        match opened {
+            Ok(fd) => return look_at(fd.as_raw_fd()).unwrap_or(Look::NOTHING),
+            Err(libc::EAGAIN) => {}
+            Err(_) => break,
+        }
+    }
+    Look::NOTHING
 }
 
 /// Looks at an open descriptor in the same way.

@@ -22,6 +22,7 @@ use crate::error::{Error, Location, Result};
 use crate::init_program::InitProgram;
 use crate::launch::Launch;
 use crate::plan::order::{self, Internal};
+use crate::plan::sources::Patience;
 use crate::plan::{Shape, check_open, needs_host_pidfd, prepare};
 use crate::process::Process;
 use crate::runner::Runner;
@@ -59,6 +60,7 @@ pub fn start(runner: &Runner, launch: &Launch) -> Result<Process> {
         plan_source,
         init_program: init_program.as_ref().map_or(-1, InitProgram::fd),
         cgroups: files::joinings(&cgroups)?,
+        patience: Patience::None,
     };
 
     let draft = order::build(runner, launch, &host, shape, &internal)?;

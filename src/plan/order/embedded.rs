@@ -191,7 +191,8 @@ impl Order<'_> {
         if self.unshares_after_joining() && self.runner.makes(libc::CLONE_NEWNS) {
             root::make_private(&mut self.builder)?;
         }
-        root::add(&mut self.builder, self.runner, self.launch, ids)
+        let patience = self.internal.patience;
+        root::add(&mut self.builder, self.runner, self.launch, ids, patience)
     }
 
     /// In the init shape the program is a child of the embedded program from here on: everything that

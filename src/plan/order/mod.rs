@@ -14,6 +14,7 @@ use super::builder::{Builder, Slot};
 use super::fds;
 use super::host::Host;
 use super::shape::Shape;
+use super::sources::Patience;
 use crate::child::plan::list;
 use crate::error::{Location, Result};
 use crate::launch::Launch;
@@ -30,6 +31,8 @@ pub struct Internal {
     pub init_program: c_int,
     /// How each cgroup is joined.
     pub cgroups: Vec<Joining>,
+    /// How long a look at a bind's source may take.
+    pub patience: Patience,
 }
 
 /// How a cgroup is joined.
