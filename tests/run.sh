@@ -123,6 +123,15 @@ copy_for_anybody() {
     export LD_LIBRARY_PATH="$DIR/lib" SBX_TEST_INSIDE="$DIR/inside" TMPDIR="$DIR/tmp"
 }
 
+# Tests that run as root start hosts of other users too: what those run has to be where they can read it.
+copy_inside() {
+    PLACE=$(mktemp -d "${TMPDIR:-/tmp}/sbx-inside.XXXXXX") || exit 1
+    trap 'rm -rf "$PLACE"' EXIT
+    trap 'exit 1' INT TERM
+    cp -R "$BUILD/tests/inside" "$PLACE" && chmod -R go+rX "$PLACE" || exit 1
+    export SBX_TEST_INSIDE="$PLACE/inside"
+}
+
 if [ "${1-}" = --one ]; then
     run_one "$2"
     exit 0
@@ -133,7 +142,6 @@ VARIANT=${1-}
 BUILD=$(cd "$BUILD" && pwd) || exit 2
 DIR=$BUILD/tests/$VARIANT
 LOGS=$BUILD/tests/logs/$VARIANT
-export SBX_TEST_INSIDE="$BUILD/tests/inside"
 
 case $VARIANT in
 shared | sanitize) all=$(every_test) ;;
@@ -150,7 +158,10 @@ esac
     echo "tests/run.sh: no tests in variant $VARIANT" >&2
     exit 1
 }
-[ "$VARIANT" != unprivileged ] || copy_for_anybody
+case $VARIANT in
+unprivileged) copy_for_anybody ;;
+*) copy_inside ;;
+esac
 
 rm -rf "$LOGS"
 mkdir -p "$LOGS"
